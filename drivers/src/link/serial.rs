@@ -1,0 +1,218 @@
+//! Serial ports and pseudo-terminals.
+//!
+//! `serialport` opens and configures the port; reading is our own, on the descriptor. The crate's
+//! `read` answers a hang-up with an error although bytes are still unread, and loses them.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, OFlags};
+use rustix::io::Errno;
+
+use super::wait::{Waited, wait_readable};
+use super::{Link, OpenError, Read, Stop};
+
+/// Parity bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Parity {
+    None,
+    Odd,
+    Even,
+}
+
+/// Who may say when to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FlowControl {
+    /// Nobody.
+    None,
+    /// The lines RTS and CTS.
+    Hardware,
+    /// The bytes XON and XOFF.
+    Software,
+}
+
+/// How to open a serial port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The device, or a symbolic link to it.
+    pub path: PathBuf,
+    /// Bits a second on the line; any number the port takes, standard or not.
+    pub baud: u32,
+    /// 5 to 8.
+    pub data_bits: u8,
+    /// Parity bit.
+    pub parity: Parity,
+    /// 1 or 2.
+    pub stop_bits: u8,
+    /// Who may say when to send.
+    pub flow_control: FlowControl,
+}
+
+impl Options {
+    /// Eight data bits, no parity, one stop bit, no flow control.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>, baud: u32) -> Self {
+        Self {
+            path: path.into(),
+            baud,
+            data_bits: 8,
+            parity: Parity::None,
+            stop_bits: 1,
+            flow_control: FlowControl::None,
+        }
+    }
+
+    /// Time that one byte takes on the line, ns: start bit, data, parity and stop bits.
+    #[must_use]
+    pub fn ns_per_byte(&self) -> f64 {
+        let parity = u32::from(self.parity != Parity::None);
+        let bits = 1 + u32::from(self.data_bits) + parity + u32::from(self.stop_bits);
+        f64::from(bits) * 1e9 / f64::from(self.baud.max(1))
+    }
+}
+
+/// An open serial port.
+#[derive(Debug)]
+pub struct Serial {
+    port: OwnedFd,
+    ns_per_byte: f64,
+    /// A hang-up that came behind bytes: reported by the read after the one that delivers them.
+    gone: Option<String>,
+}
+
+impl Serial {
+    /// Opens the port for this process alone: `TIOCEXCL` against other programs, and `flock`,
+    /// which, unlike `TIOCEXCL`, holds against a superuser too.
+    ///
+    /// # Errors
+    /// What stood in the way.
+    pub fn open(options: &Options) -> Result<Self, OpenError> {
+        let path = &options.path;
+        let failed = |source: io::Error| classify(path, source);
+        // A look first: `serialport` maps several reasons to the same error.
+        let probe = rustix::fs::open(
+            path,
+            OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC,
+            rustix::fs::Mode::empty(),
+        )
+        .map_err(|errno| failed(errno.into()))?;
+        if !rustix::termios::isatty(&probe) {
+            return Err(OpenError::WrongKind { path: path.clone() });
+        }
+        drop(probe);
+        let port = serialport::new(path.to_string_lossy(), options.baud)
+            .data_bits(match options.data_bits {
+                5 => serialport::DataBits::Five,
+                6 => serialport::DataBits::Six,
+                7 => serialport::DataBits::Seven,
+                _ => serialport::DataBits::Eight,
+            })
+            .parity(match options.parity {
+                Parity::None => serialport::Parity::None,
+                Parity::Odd => serialport::Parity::Odd,
+                Parity::Even => serialport::Parity::Even,
+            })
+            .stop_bits(match options.stop_bits {
+                2 => serialport::StopBits::Two,
+                _ => serialport::StopBits::One,
+            })
+            .flow_control(match options.flow_control {
+                FlowControl::None => serialport::FlowControl::None,
+                FlowControl::Hardware => serialport::FlowControl::Hardware,
+                FlowControl::Software => serialport::FlowControl::Software,
+            })
+            .open_native()
+            .map_err(|error| failed(error.into()))?;
+        // SAFETY: `into_raw_fd` gives up ownership of the descriptor, and we take it at once.
+        let port = unsafe { OwnedFd::from_raw_fd(port.into_raw_fd()) };
+        match rustix::fs::flock(&port, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => return Err(OpenError::InUse { path: path.clone() }),
+            Err(errno) => return Err(failed(errno.into())),
+        }
+        let flags = rustix::fs::fcntl_getfl(&port).map_err(|errno| failed(errno.into()))?;
+        rustix::fs::fcntl_setfl(&port, flags | OFlags::NONBLOCK)
+            .map_err(|errno| failed(errno.into()))?;
+        Ok(Self {
+            port,
+            ns_per_byte: options.ns_per_byte(),
+            gone: None,
+        })
+    }
+
+    /// Takes what is there until the buffer is full or nothing is left.
+    fn drain(&mut self, buffer: &mut [u8]) -> Read {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match rustix::io::read(&self.port, &mut buffer[filled..]) {
+                Ok(0) => {
+                    self.gone = Some("hung up".to_owned());
+                    break;
+                }
+                Ok(count) => filled += count,
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => break,
+                Err(errno) => {
+                    self.gone = Some(io::Error::from(errno).to_string());
+                    break;
+                }
+            }
+        }
+        if filled > 0 {
+            return Read::Data(filled);
+        }
+        match self.gone.take() {
+            Some(reason) => Read::Gone(reason),
+            None => Read::Quiet,
+        }
+    }
+}
+
+impl Link for Serial {
+    fn read(&mut self, buffer: &mut [u8], wait: Option<Duration>, stop: &Stop) -> Read {
+        if let Some(reason) = self.gone.take() {
+            return Read::Gone(reason);
+        }
+        match wait_readable(self.port.as_fd(), stop, wait) {
+            Ok(Waited::Ready) => self.drain(buffer),
+            Ok(Waited::TimedOut) => Read::Quiet,
+            Ok(Waited::Stopped) => Read::Stopped,
+            Err(error) => Read::Gone(error.to_string()),
+        }
+    }
+
+    fn ns_per_byte(&self) -> f64 {
+        self.ns_per_byte
+    }
+}
+
+impl AsFd for Serial {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.port.as_fd()
+    }
+}
+
+/// The open error that a system error means.
+pub(super) fn classify(path: &Path, source: io::Error) -> OpenError {
+    let path = path.to_owned();
+    match source.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::NOENT | Errno::NXIO | Errno::NODEV) => OpenError::Missing { path },
+        Some(Errno::BUSY) => OpenError::InUse { path },
+        Some(Errno::ACCESS | Errno::PERM) => {
+            let group = super::ports::group_of(&path);
+            OpenError::NoPermission { path, group }
+        }
+        Some(Errno::NOTTY) => OpenError::WrongKind { path },
+        _ => match source.kind() {
+            io::ErrorKind::NotFound => OpenError::Missing { path },
+            io::ErrorKind::PermissionDenied => {
+                let group = super::ports::group_of(&path);
+                OpenError::NoPermission { path, group }
+            }
+            _ => OpenError::Io { path, source },
+        },
+    }
+}

@@ -1,0 +1,40 @@
+//! What can be declared of a line protocol.
+
+/// How a line holds its values.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// Values in the order of the channels, parted by this separator; spaces around values are ignored.
+    Separated {
+        /// Between values; `" "` means any run of spaces and tabs.
+        separator: String,
+    },
+    /// `key=value` pairs in any order, one key a channel, other keys ignored.
+    KeyValue {
+        /// Between pairs; `" "` means any run of spaces and tabs.
+        separator: String,
+        /// Between key and value, `=` by default.
+        assign: char,
+    },
+    /// A regular expression with one named group a channel; a line that does not match is corrupt.
+    Pattern {
+        /// The expression, in the syntax of the `regex` crate.
+        pattern: String,
+    },
+}
+
+/// A text protocol: one line, one frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// How a line holds its values.
+    pub form: Form,
+    /// What each channel is called on the wire, in channel order: the key, or the group's name.
+    pub keys: Vec<String>,
+    /// A line that starts with this is a comment: skipped, and counted neither as a frame nor as corrupt.
+    pub comment: Option<String>,
+    /// The longest line taken, in bytes; a longer one is corrupt and skipped to its end.
+    pub line_bytes_max: usize,
+}
+
+/// Long enough for any instrument known to the authors, short enough that rubbish without a line
+/// end is given up quickly.
+pub const LINE_BYTES_MAX_DEFAULT: usize = 4096;

@@ -1,0 +1,69 @@
+//! Protocols: how bytes become frames.
+//!
+//! Each protocol is a folder with the same files: `mod.rs` (what it is, its decoder),
+//! `options.rs` (what can be declared). To add one: its folder, and one line in [`Options`] and
+//! [`Options::build`].
+//!
+//! **Always holds.** A protocol is a pure function of the bytes: cut anywhere, they decode to the
+//! same frames. Any bytes at all neither panic nor allocate without bound. After rubbish the next
+//! whole good frame is decoded.
+//!
+//! **Must not know.** Where bytes come from, what time it is, what becomes of the frames.
+
+pub mod lines;
+pub mod packet;
+
+use crate::frames::Frames;
+
+/// Turns bytes into frames.
+pub trait Protocol: Send {
+    /// Values in a frame.
+    fn channels(&self) -> usize;
+
+    /// Appends to `out` the frames at the front of `input`, until it is full or no whole frame is left.
+    ///
+    /// Returns how many bytes it is done with; the caller shows it the rest again, with more
+    /// bytes behind it. A frame's end in `out` counts from the start of `input`.
+    fn decode(&mut self, input: &[u8], out: &mut Frames) -> usize;
+
+    /// The most bytes that [`Protocol::decode`] may leave although `out` is not full: the caller's
+    /// buffer must hold at least one byte more.
+    fn tail_max(&self) -> usize;
+
+    /// Forgets whatever is remembered of the stream: the link was opened anew. What follows
+    /// need not continue what came before, so no counter jump is reported across it.
+    fn reset(&mut self);
+}
+
+/// A declared protocol, not yet made.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Options {
+    /// Text lines.
+    Lines(lines::Options),
+    /// Binary packets.
+    Packet(packet::Options),
+}
+
+/// A declaration that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub struct OptionsError {
+    /// Which part of the declaration, as it is called in the configuration (`"checksum"`,
+    /// `"field 3"`, …).
+    pub part: String,
+    /// What is wrong with it and what would be right.
+    pub what: String,
+}
+
+impl Options {
+    /// Makes the protocol.
+    ///
+    /// # Errors
+    /// Every mistake in the declaration, not only the first.
+    pub fn build(&self) -> Result<Box<dyn Protocol>, Vec<OptionsError>> {
+        match self {
+            Self::Lines(options) => Ok(Box::new(lines::Lines::new(options)?)),
+            Self::Packet(options) => Ok(Box::new(packet::Packet::new(options)?)),
+        }
+    }
+}

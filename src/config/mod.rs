@@ -1,0 +1,3 @@
+//! The configuration as it is written, and the checked plan made from it: two types.
+
+pub mod plan;

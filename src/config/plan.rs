@@ -1,0 +1,93 @@
+//! The plan: a configuration that has been checked, with every default filled in.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kymo_drivers::block::Priority;
+use kymo_drivers::link;
+use kymo_drivers::protocol;
+
+use crate::acquire::ReconnectOptions;
+use crate::alert::RuleOptions;
+use crate::journal;
+use crate::lanes::Overflow;
+use crate::stage::calibrate::Calibration;
+
+/// Everything a run does.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The configuration's text, for the record.
+    pub text: String,
+    /// Where everything is kept. Relative paths are relative to the working directory.
+    pub data_dir: PathBuf,
+    /// Stop by itself after so long.
+    pub duration: Option<Duration>,
+    /// How the journal is kept.
+    pub journal: journal::Options,
+    /// The devices to read, in the order of the configuration. At most [`SOURCES_MAX`].
+    pub sources: Vec<Source>,
+    /// The devices to simulate.
+    pub simulators: Vec<kymo_simulators::Options>,
+    /// The alert rules.
+    pub rules: Vec<RuleOptions>,
+}
+
+/// A source's number is a `u16`, and one value is kept free.
+pub const SOURCES_MAX: usize = 65_535;
+
+/// One device to read.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Its name: letters, digits, `_` and `-`.
+    pub name: String,
+    /// How its bytes come.
+    pub link: Link,
+    /// How they are decoded. One value a channel, in the order of `channels`.
+    pub protocol: protocol::Options,
+    /// Its channels.
+    pub channels: Vec<Channel>,
+    /// Frames a second it should send, where that is known.
+    pub rate_hz: Option<f64>,
+    /// Bytes of one frame on the wire, where that is known: to compare rate and baud rate.
+    pub frame_bytes: Option<usize>,
+    /// What a full lane does.
+    pub overflow: Overflow,
+    /// Blocks that wait in each of its lanes at most.
+    pub lane_blocks: usize,
+    /// Frames in a block at most.
+    pub block_frames: usize,
+    /// How long a frame waits in a block that is not full: 0 for a block per read.
+    pub block_age: Duration,
+    /// How a device that is gone is looked for.
+    pub reconnect: ReconnectOptions,
+}
+
+/// How a source's bytes come.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Link {
+    /// From a device of this host.
+    Device(link::Options),
+    /// From the simulator of this name, as from a serial port with these options, whose path the
+    /// pipeline fills in.
+    Simulator {
+        /// Its place in [`Plan::simulators`].
+        simulator: usize,
+        /// How its pseudo-terminal is opened.
+        serial: link::serial::Options,
+    },
+}
+
+/// One series of a source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Channel {
+    /// Its name within the source: letters, digits, `_` and `-`.
+    pub name: String,
+    /// Its unit after calibration, UCUM; `"1"` if it has none.
+    pub unit: String,
+    /// Its priority: the source's, unless it has its own.
+    pub priority: Priority,
+    /// What becomes of the device's value.
+    pub calibration: Calibration,
+    /// How the protocol made its value out of an integer, where it did: `value = integer * scale + offset`.
+    pub quantum: Option<(f64, f64)>,
+}

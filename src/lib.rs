@@ -1,0 +1,25 @@
+//! Kymo: high-frequency sensor data acquisition, where every sample is kept or accounted for.
+//!
+//! Follow one block through the program:
+//!
+//! 1. [`acquire`]: a reader, one OS thread a source, reads bytes from a `kymo_drivers::link`, has a
+//!    `kymo_drivers::protocol` decode them straight into a block, dates its frames, and pushes it;
+//! 2. [`lanes`]: the block waits in its source's bounded queue, and the stage is woken if it sleeps;
+//! 3. [`stage`]: takes the most urgent block there is, calibrates it, has [`alert`] look for rules
+//!    that fire, and hands it on;
+//! 4. [`journal`]: writes it down; with the next group commit it is safe.
+//!
+//! [`ledger`] counts it at each of these doors, [`latency`] says how long each took, and
+//! [`pipeline`] is the only file that knows all rooms.
+
+pub mod acquire;
+pub mod alert;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod journal;
+pub mod lanes;
+pub mod latency;
+pub mod ledger;
+pub mod pipeline;
+pub mod stage;

@@ -1,0 +1,3 @@
+//! The stage: drains the lanes, the most urgent first.
+
+pub mod calibrate;
