@@ -74,17 +74,20 @@ pub enum GapReason {
     Disconnected = 5,
     /// The journal could not be written: the disk failed or is full.
     JournalFailed = 6,
+    /// The run was stopped at once, by a second signal or a failure, with blocks still under way.
+    Aborted = 7,
 }
 
 impl GapReason {
     /// All reasons.
-    pub const ALL: [GapReason; 6] = [
+    pub const ALL: [GapReason; 7] = [
         Self::LaneFull,
         Self::JournalFull,
         Self::DeviceCounter,
         Self::Corrupt,
         Self::Disconnected,
         Self::JournalFailed,
+        Self::Aborted,
     ];
 
     /// Its name in reports and exports.
@@ -97,6 +100,7 @@ impl GapReason {
             Self::Corrupt => "corrupt",
             Self::Disconnected => "disconnected",
             Self::JournalFailed => "journal_failed",
+            Self::Aborted => "aborted",
         }
     }
 
@@ -149,7 +153,8 @@ pub struct BlockData {
     pub first_frame: u64,
     /// When the frames were taken.
     pub axis: Axis,
-    /// When the read that brought the last frame returned, UTC ns: where latencies start.
+    /// When the read that brought the first frame returned, UTC ns: where latencies start. The
+    /// frames behind it came later, so what is measured from here is the worst of the block.
     pub read_ns: i64,
     /// The values.
     pub frames: Frames,

@@ -1,22 +1,16 @@
 //! Readers: one OS thread a source.
+//!
+//! **Always holds.** A reader waits in the kernel: a silent port costs no processor time. A device
+//! that is gone is looked for again, ever more slowly and for ever. Every loss that a reader knows
+//! of is written as a gap at its place in the stream. One source's trouble touches no other source.
+//!
+//! **Must not know.** The stage, the rules, the disk: only the lanes it pushes into.
 
-use std::time::Duration;
+mod assemble;
+mod backoff;
+mod event;
+mod reader;
 
-/// How a device that is gone is looked for: after `first`, then each time `factor` 2 later, up to
-/// `max`, each wait shortened by a random part of up to a half so that many sources do not knock together.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReconnectOptions {
-    /// First wait.
-    pub first: Duration,
-    /// Longest wait.
-    pub max: Duration,
-}
-
-impl Default for ReconnectOptions {
-    fn default() -> Self {
-        Self {
-            first: Duration::from_millis(50),
-            max: Duration::from_secs(5),
-        }
-    }
-}
+pub use backoff::ReconnectOptions;
+pub use event::{EventSender, SourceEvent, SourceEventKind};
+pub use reader::{LaneOutput, Reader, ReaderOptions};

@@ -1,3 +1,327 @@
-//! The stage: drains the lanes, the most urgent first.
+//! The stage: drains the lanes, the most urgent first, and does with each block what must be done
+//! before it is written down: calibrate, look, judge.
+//!
+//! **Always holds.** One block is in hand at a time. A block leaves the stage into the recorder, or is
+//! counted as dropped. Rules see every sample of a lane in order. While the recorder has no room for a
+//! priority, its lanes are left alone, and fill, and do as their overflow policy says; only critical
+//! blocks are judged all the same, and dropped if there is no room: an alert does not wait for a disk.
+//! In the steady state nothing is allocated, and no lock is taken.
+//!
+//! **Must not know.** Files, devices, HTTP; who records and who is told of alerts.
 
+mod board;
 pub mod calibrate;
+pub mod statistics;
+pub mod thermocouple;
+
+use std::sync::Arc;
+
+use kymo_drivers::block::{Block, Gap, GapReason, Priority, SourceId};
+
+use crate::acquire::SourceEvent;
+use crate::alert::{Alert, RuleOptions, RuleState};
+use crate::clock::Clock;
+use crate::lanes::{Intake, Item};
+use crate::latency::Latency;
+use crate::ledger::Ledger;
+
+pub use board::{ChannelBoard, Shown};
+use calibrate::Calibration;
+use statistics::{Running, summarize};
+
+/// Whoever takes the blocks that the stage is done with.
+pub trait Recorder: Send {
+    /// Whether a block of this priority would be taken now.
+    fn has_room(&self, priority: Priority) -> bool;
+
+    /// Takes a block, or gives it back for want of room.
+    ///
+    /// # Errors
+    /// The block itself, with the reason why it was not taken.
+    fn record(&mut self, block: Block) -> Result<(), (Block, GapReason)>;
+
+    /// Takes gaps that no block follows.
+    fn record_gaps(&mut self, source: SourceId, lane: u8, priority: Priority, gaps: &[Gap]);
+
+    /// Takes a change of an alert.
+    fn record_alert(&mut self, alert: &Alert);
+
+    /// Takes what happened to a source.
+    fn record_event(&mut self, event: &SourceEvent);
+}
+
+/// A channel as the stage knows it.
+#[derive(Debug, Clone)]
+pub struct ChannelOptions {
+    /// The lane it is in.
+    pub lane: u8,
+    /// What becomes of the device's value. A cold junction's place counts within the source.
+    pub calibration: Calibration,
+}
+
+/// What a stage is made of.
+pub struct StageOptions<R> {
+    /// Where blocks come from.
+    pub intake: Intake,
+    /// The channels of every source, in order.
+    pub sources: Vec<Vec<ChannelOptions>>,
+    /// The rules.
+    pub rules: Vec<RuleOptions>,
+    /// Where blocks go.
+    pub recorder: R,
+    /// Where drops are counted.
+    pub ledger: Ledger,
+    /// What the readers have to say.
+    pub events: flume::Receiver<SourceEvent>,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+/// What a stage leaves behind.
+#[derive(Debug)]
+pub struct Outcome<R> {
+    /// Where the blocks went.
+    pub recorder: R,
+    /// From the read of a block to its being taken from its lane.
+    pub read_to_stage: Latency,
+    /// From the read of a sample to the change of an alert that it caused.
+    pub read_to_alert: Latency,
+    /// Times each rule fired and cleared, in order.
+    pub alerts: Vec<(u64, u64)>,
+    /// Samples still in the lanes when the stage ended: 0 after a clean stop.
+    pub in_flight: u64,
+}
+
+/// One lane's channels, ready for its blocks.
+#[derive(Debug, Default)]
+struct LaneWork {
+    columns: Vec<ColumnWork>,
+    /// In which order to calibrate: cold junctions before what needs them.
+    order: Vec<usize>,
+}
+
+#[derive(Debug)]
+struct ColumnWork {
+    calibration: Calibration,
+    running: Running,
+    rules: Vec<usize>,
+    board: Arc<ChannelBoard>,
+}
+
+/// The stage. [`Stage::run`] is its life.
+pub struct Stage<R> {
+    intake: Intake,
+    /// By source, then lane.
+    lanes: Vec<Vec<LaneWork>>,
+    rules: Vec<RuleState>,
+    alerts: Vec<(u64, u64)>,
+    recorder: R,
+    ledger: Ledger,
+    events: flume::Receiver<SourceEvent>,
+    clock: Clock,
+    read_to_stage: Latency,
+    read_to_alert: Latency,
+}
+
+/// Blocks handled before the runtime is let through to its other tasks: some tens of microseconds.
+const BLOCKS_PER_TURN: usize = 64;
+
+impl<R: Recorder> Stage<R> {
+    /// A stage, and its channels' boards by source.
+    #[must_use]
+    pub fn new(options: StageOptions<R>) -> (Self, Vec<Vec<Arc<ChannelBoard>>>) {
+        let mut boards = Vec::with_capacity(options.sources.len());
+        let mut lanes = Vec::with_capacity(options.sources.len());
+        for (source, channels) in options.sources.iter().enumerate() {
+            let source_boards: Vec<Arc<ChannelBoard>> =
+                channels.iter().map(|_| Arc::default()).collect();
+            lanes.push(lane_work(source, channels, &options.rules, &source_boards));
+            boards.push(source_boards);
+        }
+        let stage = Self {
+            intake: options.intake,
+            lanes,
+            rules: options.rules.iter().map(RuleState::new).collect(),
+            alerts: vec![(0, 0); options.rules.len()],
+            recorder: options.recorder,
+            ledger: options.ledger,
+            events: options.events,
+            clock: options.clock,
+            read_to_stage: Latency::default(),
+            read_to_alert: Latency::default(),
+        };
+        (stage, boards)
+    }
+
+    /// Handles blocks until every lane is closed and empty.
+    pub async fn run(mut self) -> Outcome<R> {
+        loop {
+            for _ in 0..BLOCKS_PER_TURN {
+                let recorder = &self.recorder;
+                match self.intake.next(|priority| admits(recorder, priority)) {
+                    Some(Item::Block(block)) => self.handle(block),
+                    Some(Item::End {
+                        source,
+                        lane,
+                        priority,
+                        gaps,
+                    }) => {
+                        self.recorder.record_gaps(source, lane, priority, &gaps);
+                    }
+                    None => break,
+                }
+            }
+            while let Ok(event) = self.events.try_recv() {
+                self.recorder.record_event(&event);
+            }
+            if self.intake.is_finished() {
+                break;
+            }
+            let recorder = &self.recorder;
+            let events = &self.events;
+            self.intake
+                .wait(|priority| admits(recorder, priority), || !events.is_empty())
+                .await;
+            tokio::task::consume_budget().await;
+        }
+        Outcome {
+            in_flight: self.intake.count_and_discard(),
+            recorder: self.recorder,
+            read_to_stage: self.read_to_stage,
+            read_to_alert: self.read_to_alert,
+            alerts: self.alerts,
+        }
+    }
+
+    fn handle(&mut self, mut block: Block) {
+        let taken_ns = self.clock.now_ns();
+        self.read_to_stage.record_ns(block.read_ns, taken_ns);
+        let source = usize::from(block.source.0);
+        let Some(lane) = self
+            .lanes
+            .get_mut(source)
+            .and_then(|l| l.get_mut(usize::from(block.lane)))
+        else {
+            unreachable!("a block comes from a lane that was built from the same plan");
+        };
+        for &column in &lane.order {
+            lane.columns[column]
+                .calibration
+                .apply(&mut block.frames, column);
+        }
+        let frames = block.frames.len();
+        if frames > 0 {
+            let last_ns = block.time_ns(frames - 1);
+            for (place, column) in lane.columns.iter_mut().enumerate() {
+                let values = block.frames.column(place);
+                let summary = summarize(values);
+                column.running.add(frames as u64, &summary);
+                column
+                    .board
+                    .show(values[frames - 1], last_ns, &column.running);
+                for &rule in &column.rules {
+                    if self.rules[rule].is_settled_by(summary.min, summary.max) {
+                        continue;
+                    }
+                    let (recorder, clock) = (&mut self.recorder, &self.clock);
+                    let (count, latency) = (&mut self.alerts[rule], &mut self.read_to_alert);
+                    self.rules[rule].advance(
+                        values,
+                        |index| block.time_ns(index),
+                        |index, change| {
+                            let seen_ns = clock.now_ns();
+                            latency.record_ns(block.read_ns, seen_ns);
+                            match change {
+                                crate::alert::Change::Fired => count.0 += 1,
+                                crate::alert::Change::Cleared => count.1 += 1,
+                            }
+                            let (time_ns, value) = (block.time_ns(index), values[index]);
+                            let read_ns = block.read_ns;
+                            recorder.record_alert(&Alert {
+                                rule,
+                                change,
+                                time_ns,
+                                value,
+                                read_ns,
+                                seen_ns,
+                            });
+                        },
+                    );
+                }
+            }
+        }
+        if let Err((block, reason)) = self.recorder.record(block) {
+            self.ledger
+                .source(block.source)
+                .add_dropped(reason, block.frames.samples());
+        }
+    }
+}
+
+/// Critical blocks are judged even if they cannot be recorded; the others wait in their lanes.
+fn admits(recorder: &impl Recorder, priority: Priority) -> bool {
+    priority == Priority::Critical || recorder.has_room(priority)
+}
+
+/// The work on each lane of a source.
+fn lane_work(
+    source: usize,
+    channels: &[ChannelOptions],
+    rules: &[RuleOptions],
+    boards: &[Arc<ChannelBoard>],
+) -> Vec<LaneWork> {
+    let mut lanes: Vec<LaneWork> = Vec::new();
+    let count = channels
+        .iter()
+        .map(|c| usize::from(c.lane) + 1)
+        .max()
+        .unwrap_or(0);
+    lanes.resize_with(count, LaneWork::default);
+    // A channel's column within its lane is its place among the lane's channels.
+    let column_of = |place: usize| {
+        channels[..place]
+            .iter()
+            .filter(|c| c.lane == channels[place].lane)
+            .count()
+    };
+    for (place, channel) in channels.iter().enumerate() {
+        let mut calibration = channel.calibration.clone();
+        if let Calibration::Thermocouple {
+            cold_junction: Some(junction),
+            ..
+        } = &mut calibration
+        {
+            *junction = column_of(*junction);
+        }
+        let watching =
+            |rule: &(usize, &RuleOptions)| (rule.1.source, rule.1.channel) == (source, place);
+        lanes[usize::from(channel.lane)].columns.push(ColumnWork {
+            calibration,
+            running: Running::default(),
+            rules: rules
+                .iter()
+                .enumerate()
+                .filter(watching)
+                .map(|(index, _)| index)
+                .collect(),
+            board: Arc::clone(&boards[place]),
+        });
+    }
+    for lane in &mut lanes {
+        let needs_other = |column: &usize| {
+            let calibration = &lane.columns[*column].calibration;
+            matches!(
+                calibration,
+                Calibration::Thermocouple {
+                    cold_junction: Some(_),
+                    ..
+                }
+            )
+        };
+        let calibrated =
+            (0..lane.columns.len()).filter(|c| !lane.columns[*c].calibration.is_none());
+        let (last, first): (Vec<_>, Vec<_>) = calibrated.partition(needs_other);
+        lane.order = first.into_iter().chain(last).collect();
+    }
+    lanes
+}

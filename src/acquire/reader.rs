@@ -1,0 +1,343 @@
+//! One source's thread: open, read, decode, push; and again when the device is gone.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use kymo_drivers::block::SourceId;
+use kymo_drivers::link::{self, Link, OpenError, Read, Stop};
+use kymo_drivers::protocol::Protocol;
+
+use super::assemble::{Assembler, Stamp};
+use super::backoff::{Backoff, ReconnectOptions};
+use super::event::{EventSender, SourceEventKind};
+use crate::clock::Clock;
+use crate::lanes::LaneSender;
+use crate::ledger::SourceCounts;
+
+/// One of a source's lanes, for its reader.
+#[derive(Debug)]
+pub struct LaneOutput {
+    /// Where its blocks go.
+    pub sender: LaneSender,
+    /// The source's channels that it carries, by their places, rising.
+    pub columns: Vec<usize>,
+    /// Its blocks that can be under way at once, at most.
+    pub blocks_max: usize,
+}
+
+/// What a reader is made of.
+pub struct ReaderOptions {
+    /// The source's name: the thread's name too.
+    pub name: String,
+    /// The source's number.
+    pub source: SourceId,
+    /// The device.
+    pub link: link::Options,
+    /// How its bytes are decoded.
+    pub protocol: Box<dyn Protocol>,
+    /// Where its blocks go: at least one lane.
+    pub lanes: Vec<LaneOutput>,
+    /// Frames in a block at most.
+    pub block_frames: usize,
+    /// How long a frame waits in a block that is not full.
+    pub block_age: Duration,
+    /// How a device that is gone is looked for.
+    pub reconnect: ReconnectOptions,
+    /// Where it counts.
+    pub counts: Arc<SourceCounts>,
+    /// Where it says what happens.
+    pub events: EventSender,
+    /// What time it is.
+    pub clock: Clock,
+    /// Ends it.
+    pub stop: Stop,
+}
+
+/// A running reader.
+#[derive(Debug)]
+pub struct Reader {
+    /// The source's name.
+    pub name: String,
+    thread: JoinHandle<()>,
+}
+
+/// Bytes read at once at most. A pseudo-terminal gives 4 KiB a read, a serial driver less; 64 KiB let
+/// a reader that was held up catch up in one go.
+const READ_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes come for so long and nothing decodes: then say so.
+const DECODE_PATIENCE_NS: i64 = 1_000_000_000;
+
+/// Bytes shown of what does not decode.
+const SAMPLE_BYTES: usize = 24;
+
+/// A connected device sends nothing for so long: then say so, once.
+const SILENCE_PATIENCE: Duration = Duration::from_secs(3);
+
+impl Reader {
+    /// Starts a thread that reads the source until the order to stop.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start(options: ReaderOptions) -> io::Result<Self> {
+        let name = options.name.clone();
+        let thread = std::thread::Builder::new()
+            .name(name.clone())
+            .spawn(move || {
+                let guard = FailureGuard {
+                    source: options.source,
+                    events: options.events.clone(),
+                    clock: options.clock.clone(),
+                };
+                Running::new(options).run();
+                std::mem::forget(guard);
+            })?;
+        Ok(Self { name, thread })
+    }
+
+    /// Waits until the reader has ended; false if it broke down.
+    #[must_use]
+    pub fn join(self) -> bool {
+        self.thread.join().is_ok()
+    }
+}
+
+/// Says that the source has failed, unless the reader comes to its proper end.
+struct FailureGuard {
+    source: SourceId,
+    events: EventSender,
+    clock: Clock,
+}
+
+impl Drop for FailureGuard {
+    fn drop(&mut self) {
+        self.events
+            .send(self.source, self.clock.now_ns(), SourceEventKind::Failed);
+    }
+}
+
+struct Running {
+    source: SourceId,
+    link: link::Options,
+    assembler: Assembler,
+    buffer: Box<[u8]>,
+    backoff: Backoff,
+    counts: Arc<SourceCounts>,
+    events: EventSender,
+    clock: Clock,
+    stop: Stop,
+}
+
+/// Why reading an open link ended.
+enum Ended {
+    Stopped,
+    Gone(String),
+}
+
+impl Running {
+    fn new(options: ReaderOptions) -> Self {
+        let age_ns = i64::try_from(options.block_age.as_nanos()).unwrap_or(i64::MAX);
+        let assembler = Assembler::new(
+            options.protocol,
+            options.lanes,
+            options.block_frames,
+            age_ns,
+            Arc::clone(&options.counts),
+        );
+        let buffer = vec![0; assembler.tail_max() + READ_BYTES_MAX].into_boxed_slice();
+        Self {
+            source: options.source,
+            link: options.link,
+            assembler,
+            buffer,
+            backoff: Backoff::new(options.reconnect),
+            counts: options.counts,
+            events: options.events,
+            clock: options.clock,
+            stop: options.stop,
+        }
+    }
+
+    fn run(mut self) {
+        let mut connected_before = false;
+        while let Some(mut link) = self.open() {
+            self.events
+                .send(self.source, self.clock.now_ns(), SourceEventKind::Connected);
+            if connected_before {
+                self.counts.add_reconnect();
+            }
+            connected_before = true;
+            self.assembler.reset();
+            match self.read(&mut *link) {
+                Ended::Stopped => break,
+                Ended::Gone(reason) => {
+                    let now_ns = self.clock.now_ns();
+                    self.assembler.begin_gap(now_ns);
+                    let kind = SourceEventKind::Disconnected {
+                        reason,
+                        permission_group: None,
+                    };
+                    self.events.send(self.source, now_ns, kind);
+                }
+            }
+            drop(link);
+            // A device that opens and hangs up at once must not be opened without a pause.
+            if self.stop.wait(self.backoff.next(fastrand::f64())) {
+                break;
+            }
+        }
+        self.assembler.finish(self.clock.now_ns());
+    }
+
+    /// Tries until the device is open; `None` if the order to stop comes first.
+    fn open(&mut self) -> Option<Box<dyn Link>> {
+        let mut said = None;
+        while !self.stop.is_triggered() {
+            let error = match self.link.open() {
+                Ok(link) => return Some(link),
+                Err(error) => error,
+            };
+            // The same reason is said once, not at every attempt.
+            let reason = error.to_string();
+            if said.as_ref() != Some(&reason) {
+                let permission_group = match error {
+                    OpenError::NoPermission { group, .. } => group,
+                    _ => None,
+                };
+                let kind = SourceEventKind::Disconnected {
+                    reason: reason.clone(),
+                    permission_group,
+                };
+                self.events.send(self.source, self.clock.now_ns(), kind);
+                said = Some(reason);
+            }
+            if self.stop.wait(self.backoff.next(fastrand::f64())) {
+                break;
+            }
+        }
+        None
+    }
+
+    /// Reads and decodes until the device is gone or the order to stop comes.
+    fn read(&mut self, link: &mut dyn Link) -> Ended {
+        let ns_per_byte = link.ns_per_byte();
+        let mut filled = 0;
+        let mut watch = Watch::new(self.clock.now_ns(), self.counts.frames());
+        loop {
+            let wait = self.wait(&watch);
+            match link.read(&mut self.buffer[filled..], wait, &self.stop) {
+                Read::Data(count) => {
+                    let read_ns = self.clock.now_ns();
+                    self.counts.add_bytes(count);
+                    filled += count;
+                    let stamp = Stamp {
+                        read_ns,
+                        ns_per_byte,
+                    };
+                    let done = self.assembler.feed(&self.buffer[..filled], stamp);
+                    if let Some(kind) =
+                        watch.bytes(&self.buffer[..filled], count, read_ns, self.counts.frames())
+                    {
+                        self.events.send(self.source, read_ns, kind);
+                    }
+                    if self.counts.frames() > watch.frames_at_open {
+                        self.backoff.reset();
+                    }
+                    self.buffer.copy_within(done..filled, 0);
+                    filled -= done;
+                }
+                Read::Quiet => {
+                    let now_ns = self.clock.now_ns();
+                    self.assembler.send_aged(now_ns);
+                    if let Some(kind) = watch.quiet(now_ns) {
+                        self.events.send(self.source, now_ns, kind);
+                    }
+                }
+                Read::Stopped => return Ended::Stopped,
+                Read::Gone(reason) => return Ended::Gone(reason),
+            }
+        }
+    }
+
+    /// How long to wait for bytes: until a block has waited long enough, or until it is time to say
+    /// that the device is silent; otherwise for ever.
+    fn wait(&self, watch: &Watch) -> Option<Duration> {
+        let nanos = |ns: i64| Duration::from_nanos(u64::try_from(ns).unwrap_or(0));
+        let age = self.assembler.age_left_ns(self.clock.now_ns()).map(nanos);
+        let silence = (!watch.silence_said && !watch.any_bytes).then_some(SILENCE_PATIENCE);
+        match (age, silence) {
+            (Some(age), Some(silence)) => Some(age.min(silence)),
+            (age, silence) => age.or(silence),
+        }
+    }
+}
+
+/// Watches an open link for bytes that do not decode, and for silence.
+struct Watch {
+    opened_ns: i64,
+    frames_at_open: u64,
+    bytes: u64,
+    any_bytes: bool,
+    first_bytes_ns: i64,
+    decode_said: bool,
+    silence_said: bool,
+}
+
+impl Watch {
+    fn new(now_ns: i64, frames: u64) -> Self {
+        Self {
+            opened_ns: now_ns,
+            frames_at_open: frames,
+            bytes: 0,
+            any_bytes: false,
+            first_bytes_ns: now_ns,
+            decode_said: false,
+            silence_said: false,
+        }
+    }
+
+    fn bytes(
+        &mut self,
+        input: &[u8],
+        count: usize,
+        now_ns: i64,
+        frames: u64,
+    ) -> Option<SourceEventKind> {
+        if !self.any_bytes {
+            (self.any_bytes, self.first_bytes_ns) = (true, now_ns);
+        }
+        if self.decode_said || frames > self.frames_at_open {
+            self.decode_said = true;
+            return None;
+        }
+        self.bytes += count as u64;
+        if now_ns - self.first_bytes_ns < DECODE_PATIENCE_NS {
+            return None;
+        }
+        self.decode_said = true;
+        let latest = &input[input.len() - count..];
+        let sample: Vec<String> = latest
+            .iter()
+            .take(SAMPLE_BYTES)
+            .map(|byte| format!("{byte:02X}"))
+            .collect();
+        Some(SourceEventKind::NothingDecodes {
+            bytes: self.bytes,
+            sample: sample.join(" "),
+        })
+    }
+
+    fn quiet(&mut self, now_ns: i64) -> Option<SourceEventKind> {
+        let silent_ns = now_ns - self.opened_ns;
+        let patience_ns = i64::try_from(SILENCE_PATIENCE.as_nanos()).unwrap_or(i64::MAX);
+        if self.any_bytes || self.silence_said || silent_ns < patience_ns {
+            return None;
+        }
+        self.silence_said = true;
+        Some(SourceEventKind::Silent {
+            for_ms: u64::try_from(silent_ns / 1_000_000).unwrap_or(0),
+        })
+    }
+}
