@@ -17,6 +17,7 @@ pub mod alert;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod data_dir;
 pub mod journal;
 pub mod lanes;
 pub mod latency;
