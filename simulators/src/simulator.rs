@@ -1,0 +1,199 @@
+//! The handle to a running device.
+//!
+//! What for: starting and stopping devices, and doing to them in tests what happens to real ones.
+//!
+//! What always holds: every method can be called from any thread, and none waits for a slow
+//! reader, save a `replug` that was not called for: what takes that long is answered through a receiver. Dropping the handle stops the device
+//! and removes its link.
+//!
+//! What it must not know: what its device sends.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::devices::{DEVICES, Flood, kind};
+use crate::mailbox::{Command, Mailbox, Written};
+use crate::pty::Pty;
+use crate::runner::Runner;
+use crate::{Options, Truth};
+
+/// A simulated device at work on a thread of its own.
+#[derive(Debug)]
+pub struct Simulator {
+    link: PathBuf,
+    rate_hz: f64,
+    mailbox: Arc<Mailbox>,
+    published: Arc<Mutex<Truth>>,
+    thread: Option<JoinHandle<io::Result<Truth>>>,
+}
+
+impl Simulator {
+    /// Opens the port, makes the link and starts the thread. The first frame leaves when a reader
+    /// has opened the port.
+    ///
+    /// # Errors
+    /// There is no such kind of device, the rate is not positive, the name is no file name, or the
+    /// system refused.
+    pub fn start(options: Options) -> io::Result<Self> {
+        let kind = kind(&options.device).ok_or_else(|| {
+            let names: Vec<&str> = DEVICES.iter().map(|kind| kind.name).collect();
+            let (asked, known) = (&options.device, names.join(", "));
+            invalid(format!("no simulated device {asked:?}; there are {known}"))
+        })?;
+        let rate_hz = options.rate_hz.unwrap_or(kind.rate_hz);
+        if rate_hz.is_nan() || rate_hz <= 0.0 {
+            return Err(invalid(format!("a rate of {rate_hz} Hz is not positive")));
+        }
+        let device = if rate_hz.is_infinite() {
+            Box::new(Flood::new(kind, options.seed))
+        } else {
+            (kind.make)(rate_hz, options.seed)
+        };
+        let port = Pty::open(&options.links, &options.name)?;
+        let link = port.link().to_owned();
+        let mailbox = Arc::new(Mailbox::new()?);
+        let published = Arc::default();
+        let runner = Runner::new(
+            device,
+            port,
+            Arc::clone(&mailbox),
+            options.when_full,
+            Arc::clone(&published),
+        );
+        let thread = std::thread::Builder::new()
+            .name(options.name)
+            .spawn(move || runner.run())?;
+        Ok(Self {
+            link,
+            rate_hz,
+            mailbox,
+            published,
+            thread: Some(thread),
+        })
+    }
+
+    /// The stable link to its port. While it is unplugged, nothing is there.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.link
+    }
+
+    /// Frames a second; infinity in a flood.
+    #[must_use]
+    pub fn rate_hz(&self) -> f64 {
+        self.rate_hz
+    }
+
+    /// What it has done so far; up to a chunk of frames may be in hand.
+    #[must_use]
+    pub fn truth(&self) -> Truth {
+        // A count is whole whoever panicked while copying it.
+        *self
+            .published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Falls silent, and its clock stands, once the frames in hand are written; the receiver then
+    /// gets the truth. Bytes in the port stay there for the reader.
+    ///
+    /// To end a run of which every frame arrives: pause, wait for the truth, let the reader read on
+    /// until it is quiet, stop.
+    pub fn pause(&self) -> Receiver<Truth> {
+        let (quiet, receiver) = channel();
+        self.mailbox.post(Command::Pause(quiet));
+        receiver
+    }
+
+    /// Goes on after [`Simulator::pause`] with the next frame number.
+    pub fn resume(&self) {
+        self.mailbox.post(Command::Resume);
+    }
+
+    /// Hangs up: the reader loses what it had not yet read, and the link is gone. The device's
+    /// clock and counter go on.
+    ///
+    /// # Errors
+    /// The system refused, or the device's thread has ended.
+    pub fn unplug(&self) -> io::Result<()> {
+        let (done, receiver) = channel();
+        self.mailbox.post(Command::Unplug(done));
+        receiver.recv().unwrap_or_else(|_| Err(ended()))
+    }
+
+    /// Comes back after [`Simulator::unplug`] under another number, behind the same link. If it is
+    /// not unplugged, nothing happens, but it waits for the frames in hand to be written.
+    ///
+    /// # Errors
+    /// The system refused, or the device's thread has ended.
+    pub fn replug(&self) -> io::Result<()> {
+        let (done, receiver) = channel();
+        self.mailbox.post(Command::Replug(done));
+        receiver.recv().unwrap_or_else(|_| Err(ended()))
+    }
+
+    /// Sends these bytes between two frames.
+    pub fn inject(&self, bytes: impl Into<Vec<u8>>) {
+        self.mailbox.post(Command::Inject(bytes.into()));
+    }
+
+    /// Leaves out so many frame numbers, as a device does that lost samples itself.
+    pub fn skip(&self, frames: u64) {
+        self.mailbox.post(Command::Skip(frames));
+    }
+
+    /// Flips a bit in the middle of each of the next frames.
+    pub fn corrupt_next(&self, frames: u64) {
+        self.mailbox.post(Command::Corrupt(frames));
+    }
+
+    /// Holds what is measured at a level from the next frame on, or lets it go; the receiver is
+    /// told when that frame left. Latency is measured from there.
+    ///
+    /// The receiver is hung up on without an answer if the device has no level to hold (only the
+    /// pressure interlock, outside a flood, has), if the frame was lost, or at the next call.
+    pub fn set_level(&self, level: Option<f64>) -> Receiver<Written> {
+        let (watch, receiver) = channel();
+        self.mailbox.post(Command::Level(level, watch));
+        receiver
+    }
+
+    /// Stops at once, hangs up, removes the link, and says what was done. What is still in the port
+    /// dies with it: see [`Simulator::pause`] for an end without loss.
+    ///
+    /// # Errors
+    /// What ended the thread before its time: the system refused a call.
+    ///
+    /// # Panics
+    /// If the thread did.
+    pub fn stop(mut self) -> io::Result<Truth> {
+        match self.join() {
+            Some(Ok(truth)) => truth,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => unreachable!("the thread is joined here or in `drop`, which comes after"),
+        }
+    }
+
+    fn join(&mut self) -> Option<std::thread::Result<io::Result<Truth>>> {
+        self.mailbox.post(Command::Stop);
+        self.thread.take().map(JoinHandle::join)
+    }
+}
+
+impl Drop for Simulator {
+    fn drop(&mut self) {
+        // Whoever wants to know how it ended calls `stop`.
+        let _ = self.join();
+    }
+}
+
+fn invalid(message: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+fn ended() -> io::Error {
+    io::Error::other("the device's thread has ended")
+}
