@@ -18,6 +18,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod data_dir;
+pub mod event;
 pub mod journal;
 pub mod lanes;
 pub mod latency;

@@ -1,1 +1,482 @@
-//! pipeline.
+//! The only file that knows all rooms: builds them, starts them, watches them, stops them.
+//!
+//! **Start**, from the end of the path to its beginning: data directory, journal, stage, simulators, readers.
+//! **Stop**, from the beginning to the end: readers (which send what they hold), stage (which drains the
+//! lanes), journal (which commits); then the ledger is drawn up, written into the journal, and returned.
+//!
+//! **Must not know.** The terminal.
+
+mod layout;
+mod names;
+mod recorder;
+mod report;
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use kymo_drivers::block::{GapReason, SourceId};
+use kymo_drivers::link::{self, Stop};
+use kymo_simulators::Simulator;
+use serde_json::{Map, json};
+
+use crate::acquire::{LaneOutput, Reader, ReaderOptions};
+use crate::clock::{Clock, StepWatch, rfc3339, run_id};
+use crate::config::plan::{Link, Plan, Source};
+use crate::data_dir::{self, DataDir};
+use crate::event::{EventKind, EventSender};
+use crate::journal;
+use crate::lanes::{LaneOptions, LaneSender, LanesBuilder};
+use crate::latency::Latency;
+use crate::ledger::Ledger;
+use crate::stage::{ChannelBoard, ChannelOptions, Outcome, Stage, StageOptions};
+
+use layout::Layout;
+pub use names::{Names, RuleNames};
+pub use recorder::Notice;
+use recorder::JournalRecorder;
+pub use report::{Latencies, Report, Sources};
+
+/// Why a run could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data directory.
+    #[error(transparent)]
+    DataDir(#[from] data_dir::Error),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    /// A simulated device.
+    #[error("cannot start the simulated device `{name}`: {source}")]
+    Simulator {
+        /// Which.
+        name: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Threads or descriptors.
+    #[error("the system gives no thread or descriptor more: {0}")]
+    System(#[from] io::Error),
+    /// A protocol that the plan should not have let through.
+    #[error("source `{name}`: {what}")]
+    Protocol {
+        /// Of which source.
+        name: String,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// News that nobody has taken yet, at most: then alerts go untold, but not unrecorded.
+const NOTICES_MAX: usize = 4096;
+
+/// Events of readers that the stage has not taken yet, at most.
+const EVENTS_MAX: usize = 1024;
+
+/// A run under way.
+pub struct Run {
+    id: String,
+    plan: Arc<Plan>,
+    names: Arc<Names>,
+    clock: Clock,
+    started_ns: i64,
+    stop: Stop,
+    ledger: Ledger,
+    boards: Vec<Vec<Arc<ChannelBoard>>>,
+    readers: Vec<Reader>,
+    stage: JoinHandle<Outcome<JournalRecorder>>,
+    journal: journal::Journal,
+    committed: Arc<Mutex<Latency>>,
+    recovery: Vec<String>,
+    simulators: Vec<Simulator>,
+    notices: flume::Receiver<Notice>,
+    notices_in: flume::Sender<Notice>,
+    events: EventSender,
+    step_watch: StepWatch,
+    _data_dir: DataDir,
+}
+
+impl Run {
+    /// Starts everything.
+    ///
+    /// # Errors
+    /// What could not be started. A device that is not there is no error: it is looked for.
+    pub fn start(plan: Plan, clock: Clock) -> Result<Self, Error> {
+        let plan = Arc::new(plan);
+        let data_dir = DataDir::take(&plan.data_dir)?;
+        let layouts: Vec<Layout> = plan.sources.iter().map(Layout::new).collect();
+        let names = Arc::new(Names::new(&plan, &layouts));
+        let started_ns = clock.now_ns();
+        let id = run_id(started_ns);
+        let ledger = Ledger::new(plan.sources.len());
+
+        let (intake, gate, senders) = lanes(&plan, &layouts, &ledger);
+        let committed = Arc::new(Mutex::new(Latency::default()));
+        let (journal, sender, recovery) = journal::Journal::open(journal::OpenOptions {
+            dir: data_dir.path().join("journal"),
+            options: plan.journal.clone(),
+            run: run_record(&plan, &layouts, &id, started_ns).to_string(),
+            quanta: quanta(&plan, &layouts),
+            observer: Box::new(Observer { ledger: ledger.clone(), committed: Arc::clone(&committed) }),
+            room: Arc::new({
+                let gate = gate.clone();
+                move || gate.signal()
+            }),
+            now_ns: {
+                let clock = clock.clone();
+                Arc::new(move || clock.now_ns())
+            },
+        })?;
+
+        let (notices_in, notices) = flume::bounded(NOTICES_MAX);
+        let (events_in, events_out) = flume::bounded(EVENTS_MAX);
+        let events = EventSender::new(events_in, gate);
+        let (stage, boards) = Stage::new(StageOptions {
+            intake,
+            sources: plan.sources.iter().zip(&layouts).map(|(s, l)| stage_channels(s, l)).collect(),
+            rules: plan.rules.clone(),
+            recorder: JournalRecorder {
+                journal: sender,
+                notices: notices_in.clone(),
+                names: Arc::clone(&names),
+                events_dropped: 0,
+            },
+            ledger: ledger.clone(),
+            events: events_out,
+            clock: clock.clone(),
+        });
+        let stage = stage.start()?;
+
+        let simulators = plan
+            .simulators
+            .iter()
+            .map(|options| {
+                Simulator::start(options.clone())
+                    .map_err(|source| Error::Simulator { name: options.name.clone(), source })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let stop = Stop::new()?;
+        let mut run = Self {
+            id,
+            plan: Arc::clone(&plan),
+            names,
+            step_watch: StepWatch::new(clock.wall_offset_ns()),
+            clock,
+            started_ns,
+            stop,
+            ledger,
+            boards,
+            readers: Vec::with_capacity(plan.sources.len()),
+            stage,
+            journal,
+            committed,
+            recovery: recovery.notes(),
+            simulators,
+            notices,
+            notices_in,
+            events,
+            _data_dir: data_dir,
+        };
+        run.start_readers(&layouts, senders)?;
+        Ok(run)
+    }
+
+    fn start_readers(
+        &mut self,
+        layouts: &[Layout],
+        senders: Vec<(SourceId, u8, LaneSender)>,
+    ) -> Result<(), Error> {
+        let mut outputs: Vec<Vec<Option<LaneOutput>>> =
+            layouts.iter().map(|layout| layout.lanes.iter().map(|_| None).collect()).collect();
+        for (source, lane, sender) in senders {
+            let index = usize::from(source.0);
+            let layout = &layouts[index].lanes[usize::from(lane)];
+            let queue = self.plan.journal.queue_blocks[layout.priority.index()];
+            outputs[index][usize::from(lane)] = Some(LaneOutput {
+                sender,
+                columns: layout.columns.clone(),
+                // Waiting in the lane, waiting for the disk, in hand at either end, and being filled.
+                blocks_max: self.plan.sources[index].lane_blocks + queue + 4,
+                block_age: layout.block_age,
+            });
+        }
+        for ((index, source), lanes) in self.plan.sources.iter().enumerate().zip(outputs) {
+            let id = SourceId(u16::try_from(index).unwrap_or(u16::MAX));
+            let protocol = source.protocol.build().map_err(|errors| Error::Protocol {
+                name: source.name.clone(),
+                what: errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+            })?;
+            self.readers.push(Reader::start(ReaderOptions {
+                name: source.name.clone(),
+                source: id,
+                link: self.device(&source.link),
+                protocol,
+                lanes: lanes.into_iter().flatten().collect(),
+                block_frames: source.block_frames,
+                reconnect: source.reconnect,
+                counts: Arc::clone(self.ledger.source(id)),
+                events: self.events.clone(),
+                clock: self.clock.clone(),
+                stop: self.stop.clone(),
+            })?);
+        }
+        Ok(())
+    }
+
+    /// The device behind a link: for a simulator, its pseudo-terminal.
+    fn device(&self, link: &Link) -> link::Options {
+        match link {
+            Link::Device(options) => options.clone(),
+            Link::Simulator { simulator, serial } => {
+                let path = self.simulators[*simulator].path().to_owned();
+                link::Options::Serial(link::serial::Options { path, ..serial.clone() })
+            }
+        }
+    }
+
+    /// The run's name.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// What is being run.
+    #[must_use]
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What its sources, channels and rules are called.
+    #[must_use]
+    pub fn names(&self) -> &Names {
+        &self.names
+    }
+
+    /// The run's clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The counts, as they rise.
+    #[must_use]
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// Latest values and statistics, by source and channel.
+    #[must_use]
+    pub fn boards(&self) -> &[Vec<Arc<ChannelBoard>>] {
+        &self.boards
+    }
+
+    /// The simulated devices, in the plan's order.
+    #[must_use]
+    pub fn simulators(&self) -> &[Simulator] {
+        &self.simulators
+    }
+
+    /// Alerts and events, as they happen.
+    #[must_use]
+    pub fn notices(&self) -> &flume::Receiver<Notice> {
+        &self.notices
+    }
+
+    /// Wakes whoever waits for notices: the sender's end of the same channel.
+    #[must_use]
+    pub fn notices_in(&self) -> flume::Sender<Notice> {
+        self.notices_in.clone()
+    }
+
+    /// What the start found amiss in the journal.
+    #[must_use]
+    pub fn recovery(&self) -> &[String] {
+        &self.recovery
+    }
+
+    /// Looks after the run; to be called about once a second. Says why it cannot go on, if it cannot.
+    pub fn watch(&mut self) -> Option<String> {
+        if let Some(step_ns) = self.step_watch.look(self.clock.wall_offset_ns()) {
+            let now_ns = self.clock.now_ns();
+            self.events.send(None, now_ns, EventKind::ClockStepped { step_ns });
+        }
+        if self.stage.is_finished() {
+            return Some("the stage broke down: this is a mistake in kymo".to_owned());
+        }
+        self.journal.failure()
+    }
+
+    /// Stops everything in order, and draws up the report.
+    #[must_use]
+    pub fn stop(mut self) -> Report {
+        let mut failure = self.watch();
+        self.stop.trigger();
+        let acquired_ns = self.clock.now_ns();
+        for reader in self.readers {
+            let name = reader.name.clone();
+            if !reader.join() {
+                failure.get_or_insert(format!("the reader of `{name}` broke down: this is a mistake in kymo"));
+            }
+        }
+        drop(self.simulators);
+        let outcome = self.stage.join();
+        let (mut read_to_stage, mut read_to_alert) = (Latency::default(), Latency::default());
+        let (mut alerts, mut in_flight, mut events_dropped) = (Vec::new(), 0, 0);
+        let mut sender = None;
+        match outcome {
+            Ok(outcome) => {
+                (read_to_stage, read_to_alert) = (outcome.read_to_stage, outcome.read_to_alert);
+                (alerts, in_flight) = (outcome.alerts, outcome.in_flight);
+                events_dropped = outcome.recorder.events_dropped;
+                sender = Some(outcome.recorder.journal);
+            }
+            Err(_) => {
+                failure.get_or_insert("the stage broke down: this is a mistake in kymo".to_owned());
+            }
+        }
+        drop(sender);
+        // Everything committed, or counted as not: from here on the sums stand still.
+        self.journal.flush();
+        let committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner).summary();
+        #[allow(clippy::cast_precision_loss)]
+        let mut report = Report {
+            run: self.id,
+            duration_s: (acquired_ns - self.started_ns) as f64 / 1e9,
+            sources: Sources(
+                self.plan
+                    .sources
+                    .iter()
+                    .zip(self.ledger.sources())
+                    .map(|(source, counts)| (source.name.clone(), counts.snapshot()))
+                    .collect(),
+            ),
+            ledger: self.ledger.totals(in_flight),
+            latency_us: Latencies {
+                read_to_stage: read_to_stage.summary(),
+                read_to_alert: read_to_alert.summary(),
+                read_to_journal: committed,
+            },
+            alerts: self
+                .plan
+                .rules
+                .iter()
+                .zip(alerts)
+                .map(|(rule, (fired, cleared))| {
+                    (rule.name.clone(), json!({ "fired": fired, "cleared": cleared }))
+                })
+                .collect(),
+            sinks: Map::new(),
+            events_dropped,
+            recovery: self.recovery,
+            failure,
+        };
+        let ledger_record = serde_json::to_string(&report).unwrap_or_default();
+        if let Err(error) = self.journal.close(&ledger_record) {
+            report.failure.get_or_insert(error.to_string());
+        }
+        report
+    }
+}
+
+/// The lanes of a plan.
+fn lanes(
+    plan: &Plan,
+    layouts: &[Layout],
+    ledger: &Ledger,
+) -> (crate::lanes::Intake, crate::lanes::StageGate, Vec<(SourceId, u8, LaneSender)>) {
+    let mut builder = LanesBuilder::default();
+    for (index, (source, layout)) in plan.sources.iter().zip(layouts).enumerate() {
+        let id = SourceId(u16::try_from(index).unwrap_or(u16::MAX));
+        for (number, lane) in layout.lanes.iter().enumerate() {
+            builder.add(LaneOptions {
+                source: id,
+                lane: u8::try_from(number).unwrap_or(u8::MAX),
+                priority: lane.priority,
+                overflow: source.overflow,
+                depth: source.lane_blocks,
+                counts: Arc::clone(ledger.source(id)),
+            });
+        }
+    }
+    builder.build()
+}
+
+fn stage_channels(source: &Source, layout: &Layout) -> Vec<ChannelOptions> {
+    let channels = source.channels.iter().enumerate();
+    channels
+        .map(|(place, channel)| ChannelOptions {
+            lane: layout.lane_of(place),
+            calibration: channel.calibration.clone(),
+        })
+        .collect()
+}
+
+/// For every lane's columns, how values were made of integers, where they were.
+fn quanta(plan: &Plan, layouts: &[Layout]) -> Vec<Vec<Vec<Option<(f64, f64)>>>> {
+    let of_source = |(source, layout): (&Source, &Layout)| {
+        let of_lane = |lane: &layout::LaneLayout| {
+            lane.columns.iter().map(|column| source.channels[*column].quantum).collect()
+        };
+        layout.lanes.iter().map(of_lane).collect()
+    };
+    plan.sources.iter().zip(layouts).map(of_source).collect()
+}
+
+/// What makes the journal readable alone: which run, which sources, which columns.
+fn run_record(plan: &Plan, layouts: &[Layout], id: &str, started_ns: i64) -> serde_json::Value {
+    let sources = plan.sources.iter().zip(layouts).enumerate().map(|(index, (source, layout))| {
+        let lanes = layout.lanes.iter().map(|lane| {
+            let channels = lane.columns.iter().map(|column| {
+                let channel = &source.channels[*column];
+                json!({
+                    "place": column,
+                    "name": channel.name,
+                    "unit": channel.unit,
+                    "calibration": format!("{:?}", channel.calibration),
+                })
+            });
+            json!({ "priority": lane.priority.name(), "channels": channels.collect::<Vec<_>>() })
+        });
+        json!({
+            "source": index,
+            "name": source.name,
+            "rate_hz": source.rate_hz,
+            "lanes": lanes.collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "run": id,
+        "started": rfc3339(started_ns),
+        "started_ns": started_ns,
+        "kymo": env!("CARGO_PKG_VERSION"),
+        "host": rustix::system::uname().nodename().to_string_lossy(),
+        "sources": sources.collect::<Vec<_>>(),
+        "configuration": plan.text,
+    })
+}
+
+/// Counts what the journal has committed, and what it could not.
+struct Observer {
+    ledger: Ledger,
+    /// Locked by the journal's thread, once for each commit, and at the end of the run.
+    committed: Arc<Mutex<Latency>>,
+}
+
+impl journal::Observer for Observer {
+    fn committed(&mut self, blocks: &[journal::Written], commit_ns: i64) {
+        let mut latency = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        for block in blocks {
+            self.ledger.source(block.source).add_journaled(block.samples);
+            if block.samples > 0 {
+                latency.record_ns(block.read_ns, commit_ns);
+            }
+        }
+    }
+
+    fn failed(&mut self, blocks: &[journal::Written]) {
+        for block in blocks {
+            let counts = self.ledger.source(block.source);
+            counts.add_dropped(GapReason::JournalFailed, block.samples);
+        }
+    }
+}

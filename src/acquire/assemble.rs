@@ -26,7 +26,6 @@ pub(super) struct Assembler {
     lanes: Vec<Lane>,
     /// Where frames are decoded to before they are split; `None` with one lane.
     scratch: Option<Frames>,
-    age_max_ns: i64,
 }
 
 /// What is known of a source's stream, whichever block it goes into.
@@ -44,6 +43,7 @@ struct Lane {
     pool: Pool,
     /// The source's channels in this lane, by their places.
     columns: Vec<usize>,
+    age_max_ns: i64,
     block: Option<Block>,
 }
 
@@ -61,7 +61,6 @@ impl Assembler {
         protocol: Box<dyn Protocol>,
         lanes: Vec<LaneOutput>,
         block_frames: usize,
-        age_max_ns: i64,
         counts: Arc<SourceCounts>,
     ) -> Self {
         let channels = protocol.channels();
@@ -73,6 +72,7 @@ impl Assembler {
                 pool: Pool::new(lane.columns.len(), block_frames, lane.blocks_max),
                 sender: lane.sender,
                 columns: lane.columns,
+                age_max_ns: i64::try_from(lane.block_age.as_nanos()).unwrap_or(i64::MAX),
                 block: None,
             })
             .collect();
@@ -159,10 +159,9 @@ impl Assembler {
     /// Sends blocks that have waited long enough. While a lane is more than half full they
     /// wait until they are full themselves: many small blocks would fill it sooner.
     pub(super) fn send_aged(&mut self, now_ns: i64) {
-        let age_max_ns = self.age_max_ns;
         for lane in &mut self.lanes {
             let aged = lane.block.as_ref().is_some_and(|block| {
-                !block.frames.is_empty() && now_ns.saturating_sub(block.read_ns) >= age_max_ns
+                !block.frames.is_empty() && now_ns.saturating_sub(block.read_ns) >= lane.age_max_ns
             });
             if aged && !lane.sender.is_congested() {
                 lane.send();
@@ -186,7 +185,7 @@ impl Assembler {
         waiting
             .filter(|(_, block)| !block.frames.is_empty())
             .map(|(lane, block)| {
-                let left = block.read_ns.saturating_add(self.age_max_ns) - now_ns;
+                let left = block.read_ns.saturating_add(lane.age_max_ns) - now_ns;
                 left.max(if lane.sender.is_congested() {
                     CONGESTED_WAIT_NS
                 } else {

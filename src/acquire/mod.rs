@@ -8,9 +8,7 @@
 
 mod assemble;
 mod backoff;
-mod event;
 mod reader;
 
 pub use backoff::ReconnectOptions;
-pub use event::{EventSender, SourceEvent, SourceEventKind};
 pub use reader::{LaneOutput, Reader, ReaderOptions};

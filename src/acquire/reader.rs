@@ -11,8 +11,8 @@ use kymo_drivers::protocol::Protocol;
 
 use super::assemble::{Assembler, Stamp};
 use super::backoff::{Backoff, ReconnectOptions};
-use super::event::{EventSender, SourceEventKind};
 use crate::clock::Clock;
+use crate::event::{EventKind, EventSender};
 use crate::lanes::LaneSender;
 use crate::ledger::SourceCounts;
 
@@ -25,6 +25,8 @@ pub struct LaneOutput {
     pub columns: Vec<usize>,
     /// Its blocks that can be under way at once, at most.
     pub blocks_max: usize,
+    /// How long a frame waits in a block that is not full; zero: a block for every read.
+    pub block_age: Duration,
 }
 
 /// What a reader is made of.
@@ -41,8 +43,6 @@ pub struct ReaderOptions {
     pub lanes: Vec<LaneOutput>,
     /// Frames in a block at most.
     pub block_frames: usize,
-    /// How long a frame waits in a block that is not full.
-    pub block_age: Duration,
     /// How a device that is gone is looked for.
     pub reconnect: ReconnectOptions,
     /// Where it counts.
@@ -114,7 +114,7 @@ struct FailureGuard {
 impl Drop for FailureGuard {
     fn drop(&mut self) {
         self.events
-            .send(self.source, self.clock.now_ns(), SourceEventKind::Failed);
+            .send(self.source, self.clock.now_ns(), EventKind::Failed);
     }
 }
 
@@ -138,12 +138,10 @@ enum Ended {
 
 impl Running {
     fn new(options: ReaderOptions) -> Self {
-        let age_ns = i64::try_from(options.block_age.as_nanos()).unwrap_or(i64::MAX);
         let assembler = Assembler::new(
             options.protocol,
             options.lanes,
             options.block_frames,
-            age_ns,
             Arc::clone(&options.counts),
         );
         let buffer = vec![0; assembler.tail_max() + READ_BYTES_MAX].into_boxed_slice();
@@ -164,7 +162,7 @@ impl Running {
         let mut connected_before = false;
         while let Some(mut link) = self.open() {
             self.events
-                .send(self.source, self.clock.now_ns(), SourceEventKind::Connected);
+                .send(self.source, self.clock.now_ns(), EventKind::Connected);
             if connected_before {
                 self.counts.add_reconnect();
             }
@@ -175,11 +173,11 @@ impl Running {
                 Ended::Gone(reason) => {
                     let now_ns = self.clock.now_ns();
                     self.assembler.begin_gap(now_ns);
-                    let kind = SourceEventKind::Disconnected {
+                    let kind = EventKind::Disconnected {
                         reason,
                         permission_group: None,
                     };
-                    self.events.send(self.source, now_ns, kind);
+                    self.events.send(Some(self.source), now_ns, kind);
                 }
             }
             drop(link);
@@ -206,11 +204,11 @@ impl Running {
                     OpenError::NoPermission { group, .. } => group,
                     _ => None,
                 };
-                let kind = SourceEventKind::Disconnected {
+                let kind = EventKind::Disconnected {
                     reason: reason.clone(),
                     permission_group,
                 };
-                self.events.send(self.source, self.clock.now_ns(), kind);
+                self.events.send(Some(self.source), self.clock.now_ns(), kind);
                 said = Some(reason);
             }
             if self.stop.wait(self.backoff.next(fastrand::f64())) {
@@ -240,19 +238,24 @@ impl Running {
                     if let Some(kind) =
                         watch.bytes(&self.buffer[..filled], count, read_ns, self.counts.frames())
                     {
-                        self.events.send(self.source, read_ns, kind);
+                        self.events.send(Some(self.source), read_ns, kind);
                     }
                     if self.counts.frames() > watch.frames_at_open {
                         self.backoff.reset();
                     }
                     self.buffer.copy_within(done..filled, 0);
                     filled -= done;
+                    // A read takes all that has come, so a device that never falls silent is
+                    // stopped here; one that does is stopped in the wait.
+                    if self.stop.is_triggered() {
+                        return Ended::Stopped;
+                    }
                 }
                 Read::Quiet => {
                     let now_ns = self.clock.now_ns();
                     self.assembler.send_aged(now_ns);
                     if let Some(kind) = watch.quiet(now_ns) {
-                        self.events.send(self.source, now_ns, kind);
+                        self.events.send(Some(self.source), now_ns, kind);
                     }
                 }
                 Read::Stopped => return Ended::Stopped,
@@ -304,7 +307,7 @@ impl Watch {
         count: usize,
         now_ns: i64,
         frames: u64,
-    ) -> Option<SourceEventKind> {
+    ) -> Option<EventKind> {
         if !self.any_bytes {
             (self.any_bytes, self.first_bytes_ns) = (true, now_ns);
         }
@@ -323,20 +326,20 @@ impl Watch {
             .take(SAMPLE_BYTES)
             .map(|byte| format!("{byte:02X}"))
             .collect();
-        Some(SourceEventKind::NothingDecodes {
+        Some(EventKind::NothingDecodes {
             bytes: self.bytes,
             sample: sample.join(" "),
         })
     }
 
-    fn quiet(&mut self, now_ns: i64) -> Option<SourceEventKind> {
+    fn quiet(&mut self, now_ns: i64) -> Option<EventKind> {
         let silent_ns = now_ns - self.opened_ns;
         let patience_ns = i64::try_from(SILENCE_PATIENCE.as_nanos()).unwrap_or(i64::MAX);
         if self.any_bytes || self.silence_said || silent_ns < patience_ns {
             return None;
         }
         self.silence_said = true;
-        Some(SourceEventKind::Silent {
+        Some(EventKind::Silent {
             for_ms: u64::try_from(silent_ns / 1_000_000).unwrap_or(0),
         })
     }

@@ -1,9 +1,133 @@
 //! The command line: one file a subcommand.
+//!
+//! **Always holds.** Exit status 0: done; 1: failed while running; 2: bad command line or configuration,
+//! and nothing was touched; 3: the ledger is out of balance. A closed pipe ends output, not the run.
+//!
+//! **Must not know.** How anything is done: it says what to do, and shows what came of it.
 
+#![allow(clippy::print_stderr)] // This is where the program speaks.
+
+mod bench;
+mod check;
+mod live;
+mod ports;
+mod run;
+
+use std::fmt::Display;
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, plan::Plan};
+
+/// High-frequency sensor data acquisition: every sample kept, or accounted for.
+///
+/// Without a command, `kymo` runs the configuration in `config.toml`.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+#[command(after_help = "\
+First steps:\n  \
+kymo check                     is the configuration right, and can it work?\n  \
+kymo run --duration 10s        acquire for ten seconds, then show the ledger\n  \
+kymo bench memory              how fast is this machine?\n\n\
+Exit status: 0 done; 1 failed while running; 2 bad command line or configuration; 3 ledger out of balance.")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: run::Args,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Acquire, until the duration is over or Ctrl-C is pressed.
+    Run(run::Args),
+    /// Say whether a configuration is right, and whether it can work; touch nothing.
+    Check(check::Args),
+    /// List the serial ports, who uses them, and why one cannot be opened.
+    Ports(ports::Args),
+    /// Measure this machine with Kymo's own parts.
+    Bench(bench::Args),
+}
+
+/// Why a command ends with another status than 0.
+enum Failure {
+    /// Status 1.
+    Running(anyhow::Error),
+    /// Status 2, with the text as it is.
+    Usage(String),
+    /// Status 3.
+    OutOfBalance(String),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::Running(error.into())
+    }
+}
 
 /// Runs the program with the process's arguments.
 #[must_use]
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = Cli::parse();
+    let done = match cli.command.unwrap_or(Command::Run(cli.run)) {
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Ports(args) => ports::run(&args),
+        Command::Bench(args) => bench::run(&args).map_err(Failure::Running),
+    };
+    let (status, text) = match done {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Running(error)) => (1, format!("error: {error:#}")),
+        Err(Failure::Usage(text)) => (2, text),
+        Err(Failure::OutOfBalance(text)) => (3, format!("error: {text}")),
+    };
+    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+    ExitCode::from(status)
+}
+
+/// Prints a line. Nobody reading any more is no error.
+fn say(text: impl Display) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Where the configuration is, for the commands that need one.
+#[derive(Debug, clap::Args)]
+struct ConfigArgs {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = "config.toml")]
+    config: PathBuf,
+    /// Where data are kept, instead of the configuration's `data_dir`.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+/// The plan of a configuration file, with the command line's changes.
+fn load_plan(args: &ConfigArgs) -> Result<Plan, Failure> {
+    let mut plan =
+        config::load(&args.config).map_err(|mistakes| Failure::Usage(mistakes.to_string()))?;
+    if let Some(data_dir) = &args.data_dir {
+        plan.move_to(data_dir);
+    }
+    Ok(plan)
+}
+
+/// A duration on the command line: `10s`, `1500ms`, `2h`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let seconds = match unit {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        "d" => 86_400.0,
+        _ => return Err("a number with us, ms, s, min, h or d is expected, as in `10s`".to_owned()),
+    };
+    let number: f64 = number.trim().parse().map_err(|_| format!("`{number}` is no number"))?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
 }

@@ -1,6 +1,6 @@
 //! The plan: a configuration that has been checked, with every default filled in.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use kymo_drivers::block::Priority;
@@ -31,6 +31,19 @@ pub struct Plan {
     /// The alert rules.
     pub rules: Vec<RuleOptions>,
 }
+
+impl Plan {
+    /// Keeps everything in another directory.
+    pub fn move_to(&mut self, data_dir: &Path) {
+        data_dir.clone_into(&mut self.data_dir);
+        for simulator in &mut self.simulators {
+            simulator.links = data_dir.join(DEVICES_DIR);
+        }
+    }
+}
+
+/// Where, in the data directory, the simulated devices' links are.
+pub const DEVICES_DIR: &str = "devices";
 
 /// A source's number is a `u16`, and one value is kept free.
 pub const SOURCES_MAX: usize = 65_535;

@@ -18,9 +18,9 @@ use std::sync::Arc;
 
 use kymo_drivers::block::{Block, Gap, GapReason, Priority, SourceId};
 
-use crate::acquire::SourceEvent;
 use crate::alert::{Alert, RuleOptions, RuleState};
 use crate::clock::Clock;
+use crate::event::Event;
 use crate::lanes::{Intake, Item};
 use crate::latency::Latency;
 use crate::ledger::Ledger;
@@ -47,7 +47,7 @@ pub trait Recorder: Send {
     fn record_alert(&mut self, alert: &Alert);
 
     /// Takes what happened to a source.
-    fn record_event(&mut self, event: &SourceEvent);
+    fn record_event(&mut self, event: &Event);
 }
 
 /// A channel as the stage knows it.
@@ -72,7 +72,7 @@ pub struct StageOptions<R> {
     /// Where drops are counted.
     pub ledger: Ledger,
     /// What the readers have to say.
-    pub events: flume::Receiver<SourceEvent>,
+    pub events: flume::Receiver<Event>,
     /// What time it is.
     pub clock: Clock,
 }
@@ -117,7 +117,7 @@ pub struct Stage<R> {
     alerts: Vec<(u64, u64)>,
     recorder: R,
     ledger: Ledger,
-    events: flume::Receiver<SourceEvent>,
+    events: flume::Receiver<Event>,
     clock: Clock,
     read_to_stage: Latency,
     read_to_alert: Latency,

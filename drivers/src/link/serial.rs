@@ -4,11 +4,12 @@
 //! `read` answers a hang-up with an error although bytes are still unread, and loses them.
 
 use std::io;
+use std::os::unix::fs::FileTypeExt;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, OFlags};
+use rustix::fs::{Access, FlockOperation, OFlags};
 use rustix::io::Errno;
 
 use super::wait::{Waited, wait_readable};
@@ -92,17 +93,14 @@ impl Serial {
     pub fn open(options: &Options) -> Result<Self, OpenError> {
         let path = &options.path;
         let failed = |source: io::Error| classify(path, source);
-        // A look first: `serialport` maps several reasons to the same error.
-        let probe = rustix::fs::open(
-            path,
-            OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC,
-            rustix::fs::Mode::empty(),
-        )
-        .map_err(|errno| failed(errno.into()))?;
-        if !rustix::termios::isatty(&probe) {
+        // A look first, since `serialport` maps several reasons to the same error. Nothing is opened
+        // for it: many boards reset when their port is opened, and a port opened twice loses its first bytes.
+        rustix::fs::access(path, Access::READ_OK | Access::WRITE_OK)
+            .map_err(|errno| failed(errno.into()))?;
+        let kind = std::fs::metadata(path).map_err(failed)?.file_type();
+        if !kind.is_char_device() {
             return Err(OpenError::WrongKind { path: path.clone() });
         }
-        drop(probe);
         let port = serialport::new(path.to_string_lossy(), options.baud)
             .data_bits(match options.data_bits {
                 5 => serialport::DataBits::Five,
@@ -186,6 +184,14 @@ impl Link for Serial {
 
     fn ns_per_byte(&self) -> f64 {
         self.ns_per_byte
+    }
+}
+
+impl Drop for Serial {
+    fn drop(&mut self) {
+        // The exclusive mark stays with a terminal that somebody else keeps open, as the far end of a
+        // pseudo-terminal does; then nobody could open it again. A failure means it is gone.
+        let _ = rustix::termios::ioctl_tiocnxcl(&self.port);
     }
 }
 

@@ -13,9 +13,9 @@ use crossbeam_queue::ArrayQueue;
 use kymo_drivers::block::{Axis, Block, Gap, GapReason, Pool, Priority, SourceId};
 
 use super::{Args, Found, Limit, machine, median, resident_bytes};
-use crate::acquire::SourceEvent;
 use crate::alert::{Alert, RuleOptions, Severity, Side};
 use crate::clock::Clock;
+use crate::event::Event;
 use crate::lanes::{LaneOptions, LaneSender, LanesBuilder, Overflow};
 use crate::ledger::Ledger;
 use crate::stage::calibrate::Calibration;
@@ -46,7 +46,7 @@ impl Recorder for Discard {
     fn record_alert(&mut self, _: &Alert) {
         self.alerts += 1;
     }
-    fn record_event(&mut self, _: &SourceEvent) {}
+    fn record_event(&mut self, _: &Event) {}
 }
 
 /// One block's columns, computed once: a ramp of so many counts a channel.

@@ -171,3 +171,13 @@ fn resident_bytes() -> u64 {
     let pages: u64 = statm.split(' ').nth(1).and_then(|field| field.parse().ok()).unwrap_or(0);
     pages * rustix::param::page_size() as u64
 }
+
+/// A folder for one run's data, on the disk to be measured; removed when it is dropped.
+fn scratch(args: &Args) -> std::io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("kymo-bench-").tempdir_in(&args.data_dir)
+}
+
+/// A folder for what is not measured.
+fn scratch_for_links() -> std::io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("kymo-bench-").tempdir()
+}

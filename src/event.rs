@@ -1,4 +1,9 @@
-//! What a reader has to say that is no sample.
+//! What happens in a run that is no sample: to a source, or to the host.
+//!
+//! **Always holds.** Sending an event waits for nobody: if the stage is so far behind that the bound of
+//! its events is reached, the event is given up, and every loss it told of is in the ledger all the same.
+//!
+//! **Must not know.** Where events are written or shown.
 
 use std::fmt;
 
@@ -6,20 +11,20 @@ use kymo_drivers::block::SourceId;
 
 use crate::lanes::StageGate;
 
-/// Something happened to a source.
+/// Something happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceEvent {
-    /// Which source.
-    pub source: SourceId,
+pub struct Event {
+    /// To which source; `None`: to the host.
+    pub source: Option<SourceId>,
     /// When, UTC ns.
     pub time_ns: i64,
     /// What.
-    pub kind: SourceEventKind,
+    pub kind: EventKind,
 }
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SourceEventKind {
+pub enum EventKind {
     /// The device was opened.
     Connected,
     /// The device is gone, or was never there.
@@ -43,9 +48,14 @@ pub enum SourceEventKind {
     },
     /// The reader's thread broke: a mistake in Kymo. The source is lost for this run.
     Failed,
+    /// The host's wall clock was set. The times of samples go on as before.
+    ClockStepped {
+        /// By so much, ns; positive: forward.
+        step_ns: i64,
+    },
 }
 
-impl SourceEventKind {
+impl EventKind {
     /// Its name in the journal.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -55,11 +65,12 @@ impl SourceEventKind {
             Self::NothingDecodes { .. } => "nothing_decodes",
             Self::Silent { .. } => "silent",
             Self::Failed => "failed",
+            Self::ClockStepped { .. } => "clock_stepped",
         }
     }
 }
 
-impl fmt::Display for SourceEventKind {
+impl fmt::Display for EventKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connected => write!(f, "connected"),
@@ -81,31 +92,37 @@ impl fmt::Display for SourceEventKind {
                 "{bytes} bytes came and none of them decodes: is the baud rate right, and the protocol? They begin {sample}"
             ),
             Self::Silent { for_ms } => write!(f, "connected, and silent for {for_ms} ms"),
+            #[allow(clippy::cast_precision_loss)]
+            Self::ClockStepped { step_ns } => write!(
+                f,
+                "the host's clock was set by {:+.3} s; the times of samples go on as before",
+                *step_ns as f64 / 1e9
+            ),
             Self::Failed => write!(f, "its reader broke down; the source is lost for this run"),
         }
     }
 }
 
-/// Where a reader's events go. Cheap to clone.
+/// Where events go. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct EventSender {
-    events: flume::Sender<SourceEvent>,
+    events: flume::Sender<Event>,
     stage: StageGate,
 }
 
 impl EventSender {
     /// Events go into `events`, whose receiver is woken by `stage`.
     #[must_use]
-    pub fn new(events: flume::Sender<SourceEvent>, stage: StageGate) -> Self {
+    pub fn new(events: flume::Sender<Event>, stage: StageGate) -> Self {
         Self { events, stage }
     }
 
     /// Sends an event. If the stage is so far behind that its events' bound is reached, the
     /// event is given up: back-off makes events rare, and every one of them shows in the ledger too.
-    pub(super) fn send(&self, source: SourceId, time_ns: i64, kind: SourceEventKind) {
+    pub(super) fn send(&self, source: SourceId, time_ns: i64, kind: EventKind) {
         if self
             .events
-            .try_send(SourceEvent {
+            .try_send(Event {
                 source,
                 time_ns,
                 kind,

@@ -1,0 +1,249 @@
+//! `kymo bench latency`: from a byte written on a pseudo-terminal to the alert, with 150,000 samples/s of
+//! other traffic from 16 sources through the same stage and journal.
+//!
+//! The limit is measured at the same time, on an interlock of its own with the same traffic beside it: from
+//! the write to a bare thread that waits for the pseudo-terminal, reads, and wakes another thread by a channel.
+
+use std::path::Path;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use kymo_drivers::link::{self, Read, Stop};
+use kymo_simulators::{Simulator, Written};
+
+use super::{Args, Found, Limit, machine, resident_bytes};
+use crate::alert::Change;
+use crate::clock::Clock;
+use crate::config;
+use crate::config::plan::Plan;
+use crate::latency::Latency;
+use crate::pipeline::{Notice, Run};
+
+/// Sources of background traffic, and frames a second of each; one channel a frame.
+const BACKGROUND: usize = 16;
+const BACKGROUND_HZ: f64 = 9375.0;
+
+/// Pressure held between steps, and at a step: on either side of the rule's limits.
+const LOW_BAR: f64 = 1.0;
+const HIGH_BAR: f64 = 3.0;
+
+/// Time between steps; not a multiple of anything else in the run.
+const PAUSE: Duration = Duration::from_micros(3137);
+
+/// A step that has not been seen after so long is lost, and the benchmark fails.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+const CHAMBER: &str = r#"
+[source.chamber]
+priority = "critical"
+link = { type = "simulator", device = "chamber", baud = 230400 }
+[source.chamber.protocol]
+type = "packet"
+framing = "cobs"
+length = 8
+counter = { at = 0, type = "u16" }
+checksum = { kind = "CRC-16/IBM-3740", from = 0, to = -2, at = -2 }
+[[source.chamber.channel]]
+name = "pressure"
+unit = "bar"
+field = { at = 2, type = "f32" }
+[[rule]]
+name = "step"
+channel = "chamber.pressure"
+above = 2.5
+clear = 1.5
+[simulator.chamber]
+device = "pressure-interlock"
+"#;
+
+const VIBRATION: &str = r#"
+[source.SOURCE]
+priority = "PRIORITY"
+link = { type = "simulator", device = "SOURCE", baud = 12_000_000 }
+[source.SOURCE.protocol]
+type = "packet"
+sync = "A5"
+length = 5
+order = "big"
+counter = { at = 1, type = "u8" }
+checksum = { kind = "CRC-8/SMBUS", from = 0, to = -1, at = -1 }
+[[source.SOURCE.channel]]
+name = "velocity"
+unit = "mm/s"
+field = { at = 2, type = "i16", scale = 0.01 }
+[simulator.SOURCE]
+device = "vibration-sensor"
+"#;
+
+pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
+    let folder = super::scratch(args)?;
+    let clock = Clock::system();
+    let mut run = Run::start(plan(folder.path())?, clock.clone())?;
+    let bare = Bare::start(folder.path())?;
+    let chamber = run
+        .simulators()
+        .last()
+        .context("the interlock is the last simulator of the plan")?;
+    // Warm-up: devices attach, pools fill.
+    std::thread::park_timeout(Duration::from_millis(700));
+    let (mut kymo, mut limit) = (Latency::default(), Latency::default());
+    let started = Instant::now();
+    let duration = args.duration * args.repeat;
+    let mut steps = 0_u64;
+    while started.elapsed() < duration {
+        // The two take turns, so that both see the same machine.
+        let written = step(chamber, LOW_BAR, HIGH_BAR, |written| seen_by_rule(&run, &clock, written))?;
+        kymo.record_ns(written.0, written.1);
+        let written = step(&bare.simulator, LOW_BAR, HIGH_BAR, |written| bare.seen(&clock, written))?;
+        limit.record_ns(written.0, written.1);
+        steps += 1;
+    }
+    let failure = run.watch();
+    ensure!(failure.is_none(), "the run failed: {failure:?}");
+    bare.stop()?;
+    let report = run.stop();
+    let fired = report.alerts["step"]["fired"].as_u64().unwrap_or(0);
+    ensure!(fired >= steps, "{steps} steps, but the rule fired {fired} times");
+    let (kymo, limit) = (kymo.summary(), limit.summary());
+    let mut more_us = serde_json::Map::new();
+    for (name, times) in [
+        ("read_to_stage", report.latency_us.read_to_stage),
+        ("read_to_alert", report.latency_us.read_to_alert),
+        ("read_to_journal", report.latency_us.read_to_journal),
+    ] {
+        more_us.insert(name.to_owned(), serde_json::to_value(times)?);
+    }
+    let ratio = kymo.p50 / limit.p50.max(f64::MIN_POSITIVE);
+    let background: u64 = report.sources.0.iter().rev().skip(1).map(|(_, s)| s.samples).sum();
+    #[allow(clippy::cast_precision_loss)]
+    let samples_per_s = background as f64 / report.duration_s;
+    Ok(Found {
+        bench: "latency",
+        what: format!(
+            "{steps} steps on a critical source, beside {BACKGROUND} sources of {BACKGROUND_HZ} samples/s; from the write on the pseudo-terminal to the alert"
+        ),
+        machine: machine(),
+        samples_per_s: Some(samples_per_s),
+        bytes_per_s: None,
+        limit: Limit {
+            what: "a bare thread that reads the pseudo-terminal and wakes another (medians compared)",
+            samples_per_s: None,
+            bytes_per_s: None,
+            latency_us: Some(limit),
+        },
+        ratio,
+        ratio_spread: [kymo.mean / limit.mean, kymo.p99 / limit.p99],
+        latency_us: Some(kymo),
+        more_us,
+        rss_bytes: resident_bytes(),
+        balanced: report.ledger.balanced && report.ledger.dropped == 0,
+    })
+}
+
+fn plan(data_dir: &Path) -> anyhow::Result<Plan> {
+    let background = (0..BACKGROUND).map(|n| {
+        let priority = ["high", "normal", "bulk"][n % 3];
+        VIBRATION.replace("SOURCE", &format!("background{n}")).replace("PRIORITY", priority)
+    });
+    let text: String = background.chain([CHAMBER.to_owned()]).collect();
+    let mut plan = config::parse("bench latency", &text).map_err(|m| anyhow::anyhow!("{m}"))?;
+    plan.move_to(data_dir);
+    let last = plan.simulators.len() - 1;
+    for simulator in &mut plan.simulators[..last] {
+        simulator.rate_hz = Some(BACKGROUND_HZ);
+    }
+    Ok(plan)
+}
+
+/// One step up, and down again: when it was written, and when it was seen.
+fn step(
+    device: &Simulator,
+    low: f64,
+    high: f64,
+    mut seen: impl FnMut(&Written) -> anyhow::Result<(i64, i64)>,
+) -> anyhow::Result<(i64, i64)> {
+    let written = device.set_level(Some(high)).recv_timeout(PATIENCE);
+    let times = seen(&written.context("the device did not step")?)?;
+    let down = device.set_level(Some(low)).recv_timeout(PATIENCE);
+    down.context("the device did not step back")?;
+    std::thread::park_timeout(PAUSE);
+    Ok(times)
+}
+
+/// Waits for the alert of a step.
+fn seen_by_rule(run: &Run, clock: &Clock, written: &Written) -> anyhow::Result<(i64, i64)> {
+    let written_ns = clock.at_ns(written.at);
+    loop {
+        let notice = run.notices().recv_timeout(PATIENCE).context("a step fired no alert")?;
+        if let Notice::Alert(alert) = notice
+            && alert.change == Change::Fired
+            && alert.seen_ns >= written_ns
+        {
+            return Ok((written_ns, alert.seen_ns));
+        }
+    }
+}
+
+/// The bare path: a device of its own, a thread that reads it, and a channel to this one.
+struct Bare {
+    simulator: Simulator,
+    stop: Stop,
+    seen: Receiver<Instant>,
+    thread: std::thread::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Bare {
+    fn start(folder: &Path) -> anyhow::Result<Self> {
+        let options =
+            kymo_simulators::Options::new("bare", "pressure-interlock", folder.join("bare"));
+        let simulator = Simulator::start(options)?;
+        let serial = link::serial::Options::new(simulator.path(), 230_400);
+        let stop = Stop::new()?;
+        let (wake, woken) = channel();
+        let (note, seen) = channel();
+        // The thread that is woken takes the time: it ends by itself when the reader hangs up.
+        std::thread::spawn(move || {
+            while let Ok(()) = woken.recv() {
+                if note.send(Instant::now()).is_err() {
+                    break;
+                }
+            }
+        });
+        let thread = {
+            let stop = stop.clone();
+            std::thread::spawn(move || {
+                let mut link = link::Options::Serial(serial).open()?;
+                let mut buffer = vec![0; 4096];
+                loop {
+                    match link.read(&mut buffer, None, &stop) {
+                        Read::Data(_) => wake.send(())?,
+                        Read::Quiet => {}
+                        Read::Stopped => return Ok(()),
+                        Read::Gone(reason) => anyhow::bail!("the bare device is gone: {reason}"),
+                    }
+                }
+            })
+        };
+        Ok(Self { simulator, stop, seen, thread })
+    }
+
+    /// The first wake-up after the write.
+    fn seen(&self, clock: &Clock, written: &Written) -> anyhow::Result<(i64, i64)> {
+        loop {
+            match self.seen.recv_timeout(PATIENCE) {
+                Ok(woken) if woken >= written.at => {
+                    return Ok((clock.at_ns(written.at), clock.at_ns(woken)));
+                }
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => anyhow::bail!("the bare loop saw no step"),
+                Err(RecvTimeoutError::Disconnected) => anyhow::bail!("the bare loop ended"),
+            }
+        }
+    }
+
+    fn stop(self) -> anyhow::Result<()> {
+        self.stop.trigger();
+        self.thread.join().map_err(|_| anyhow::anyhow!("the bare loop broke down"))?
+    }
+}

@@ -1,0 +1,298 @@
+//! What `kymo run` shows while it runs: a table in a terminal, a line now and then elsewhere.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use ratatui::layout::Constraint;
+use ratatui::style::{Modifier, Style, Stylize};
+use ratatui::text::{Line, Span};
+use ratatui::widgets::{Cell, Paragraph, Row, Table, Widget};
+use ratatui::{DefaultTerminal, TerminalOptions, Viewport};
+
+use super::say;
+use crate::alert::{Change, Severity};
+use crate::clock::rfc3339;
+use crate::pipeline::{Notice, Run};
+
+/// Shows a run.
+pub(super) trait View {
+    /// It has begun.
+    fn start(&mut self, run: &Run);
+    /// Something happened.
+    fn notice(&mut self, run: &Run, notice: &Notice);
+    /// Time has passed.
+    fn tick(&mut self, run: &Run);
+    /// It is over.
+    fn finish(&mut self);
+}
+
+/// A notice in one line; `None` if there is nothing to say.
+fn line(run: &Run, notice: &Notice) -> Option<String> {
+    match notice {
+        Notice::Alert(alert) => {
+            let rule = &run.names().rules[alert.rule];
+            let (word, severity) = match alert.change {
+                Change::Fired => ("ALERT", rule.options.severity.name()),
+                Change::Cleared => ("clear", rule.options.severity.name()),
+            };
+            let message = rule.options.message(&rule.channel, &rule.unit, alert.value);
+            let text = match alert.change {
+                Change::Fired => message,
+                Change::Cleared => format!("{} is back at {:.6}", rule.channel, alert.value),
+            };
+            let name = &rule.options.name;
+            Some(format!("{} {word} {severity} {name}: {text}", time_of_day(alert.time_ns)))
+        }
+        Notice::Event(event) => {
+            let source = event.source.map_or("host", |source| run.names().source(source));
+            Some(format!("{} {source}: {}", time_of_day(event.time_ns), event.kind))
+        }
+        Notice::Wake => None,
+    }
+}
+
+/// `08:15:00.123`, UTC.
+fn time_of_day(time_ns: i64) -> String {
+    rfc3339(time_ns).get(11..23).unwrap_or_default().to_owned()
+}
+
+/// One source as the table shows it.
+struct SourceLine {
+    name: String,
+    rate: f64,
+    nominal: Option<f64>,
+    waiting: u64,
+    dropped: u64,
+    last: String,
+    age_ms: Option<f64>,
+}
+
+/// Rates between two looks.
+struct Rates {
+    frames: Vec<u64>,
+    at: Instant,
+}
+
+impl Rates {
+    fn new(run: &Run) -> Self {
+        Self { frames: run.ledger().sources().map(|s| s.frames()).collect(), at: Instant::now() }
+    }
+
+    #[allow(clippy::cast_precision_loss)]
+    fn look(&mut self, run: &Run) -> Vec<SourceLine> {
+        let seconds = self.at.elapsed().as_secs_f64().max(1e-3);
+        self.at = Instant::now();
+        let now_ns = run.clock().now_ns();
+        let sources = run.plan().sources.iter().zip(run.ledger().sources()).zip(run.boards());
+        sources
+            .enumerate()
+            .map(|(index, ((source, counts), boards))| {
+                let frames = counts.frames();
+                let before = std::mem::replace(&mut self.frames[index], frames);
+                let shown = boards.first().map(|board| board.read());
+                let last = shown.filter(|shown| shown.last_ns.is_some());
+                SourceLine {
+                    name: source.name.clone(),
+                    rate: (frames - before) as f64 / seconds,
+                    nominal: source.rate_hz,
+                    waiting: counts.acquired().saturating_sub(counts.journaled() + counts.dropped()),
+                    dropped: counts.dropped(),
+                    last: last.map_or_else(String::new, |shown| {
+                        let channel = &source.channels[0];
+                        format!("{} {:.4} {}", channel.name, shown.last, channel.unit)
+                    }),
+                    age_ms: last
+                        .and_then(|shown| shown.last_ns)
+                        .map(|last_ns| (now_ns - last_ns).max(0) as f64 / 1e6),
+                }
+            })
+            .collect()
+    }
+}
+
+/// A table that is drawn over and over at the bottom of the terminal; alerts scroll past above it.
+pub(super) struct Live {
+    terminal: DefaultTerminal,
+    rates: Rates,
+}
+
+/// More sources than this are not shown one by one.
+const ROWS_MAX: usize = 30;
+
+impl Live {
+    pub(super) fn new(run: &Run) -> io::Result<Self> {
+        let rows = run.plan().sources.len().min(ROWS_MAX);
+        let height = u16::try_from(rows + 3).unwrap_or(u16::MAX);
+        // Not raw mode: Ctrl-C stays the terminal's, and arrives as a signal like everywhere else.
+        let backend = ratatui::backend::CrosstermBackend::new(io::stdout());
+        let options = TerminalOptions { viewport: Viewport::Inline(height) };
+        let terminal = ratatui::Terminal::with_options(backend, options)?;
+        Ok(Self { terminal, rates: Rates::new(run) })
+    }
+}
+
+impl View for Live {
+    fn start(&mut self, run: &Run) {
+        for note in run.recovery() {
+            self.above(note.clone(), Style::new().yellow());
+        }
+        self.tick(run);
+    }
+
+    fn notice(&mut self, run: &Run, notice: &Notice) {
+        let Some(text) = line(run, notice) else { return };
+        let style = match notice {
+            Notice::Alert(alert) if alert.change == Change::Fired => {
+                match run.names().rules[alert.rule].options.severity {
+                    Severity::Critical => Style::new().red().add_modifier(Modifier::BOLD),
+                    Severity::Warning => Style::new().yellow(),
+                    Severity::Info => Style::new().cyan(),
+                }
+            }
+            Notice::Alert(_) => Style::new().green(),
+            _ => Style::new().dim(),
+        };
+        self.above(text, style);
+    }
+
+    fn tick(&mut self, run: &Run) {
+        let lines = self.rates.look(run);
+        let hidden = lines.len().saturating_sub(ROWS_MAX);
+        let rows = lines.iter().take(ROWS_MAX).map(|source| {
+            let rate = match source.nominal {
+                Some(nominal) => format!("{:.0} / {nominal:.0}", source.rate),
+                None => format!("{:.0}", source.rate),
+            };
+            let slow = source.nominal.is_some_and(|nominal| source.rate < 0.9 * nominal);
+            let rate_style = if slow { Style::new().yellow() } else { Style::new() };
+            let dropped_style = if source.dropped > 0 { Style::new().red() } else { Style::new() };
+            Row::new([
+                Cell::new(source.name.clone()),
+                Cell::new(Line::styled(rate, rate_style).right_aligned()),
+                Cell::new(Line::raw(source.waiting.to_string()).right_aligned()),
+                Cell::new(Line::styled(source.dropped.to_string(), dropped_style).right_aligned()),
+                Cell::new(source.last.clone()),
+                Cell::new(
+                    Line::raw(source.age_ms.map_or_else(String::new, |ms| format!("{ms:.0} ms")))
+                        .right_aligned(),
+                ),
+            ])
+        });
+        let widths = [
+            Constraint::Max(20),
+            Constraint::Length(17),
+            Constraint::Length(9),
+            Constraint::Length(9),
+            Constraint::Min(20),
+            Constraint::Length(9),
+        ];
+        let header = Row::new(["source", "frames/s", "waiting", "dropped", "last value", "age"])
+            .style(Style::new().add_modifier(Modifier::BOLD));
+        let table = Table::new(rows, widths).header(header).column_spacing(2);
+        let totals = run.ledger().totals(0);
+        let more = if hidden > 0 { format!("{hidden} sources more; ") } else { String::new() };
+        let foot = Paragraph::new(Line::from(vec![
+            Span::raw(format!(
+                "{more}run {}: {} samples acquired, {} journaled, {} dropped",
+                run.id(),
+                totals.acquired,
+                totals.journaled,
+                totals.dropped
+            )),
+            Span::styled("   Ctrl-C stops", Style::new().dim()),
+        ]));
+        // A terminal that went away does not stop the acquisition.
+        let _ = self.terminal.draw(|frame| {
+            let area = frame.area();
+            let [above, below] = ratatui::layout::Layout::vertical([
+                Constraint::Min(1),
+                Constraint::Length(1),
+            ])
+            .areas(area);
+            frame.render_widget(table, above);
+            frame.render_widget(foot, below);
+        });
+    }
+
+    fn finish(&mut self) {
+        let _ = self.terminal.clear();
+        let _ = self.terminal.show_cursor();
+    }
+}
+
+impl Live {
+    /// A line above the table, where it scrolls away.
+    fn above(&mut self, text: String, style: Style) {
+        let _ = self.terminal.insert_before(1, |buffer| {
+            Paragraph::new(Line::styled(text, style)).render(buffer.area, buffer);
+        });
+    }
+}
+
+/// Lines on standard output: every alert and event, and every ten seconds how things stand.
+pub(super) struct Plain {
+    silent: bool,
+    rates: Option<Rates>,
+    next: Instant,
+}
+
+const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
+
+impl Plain {
+    /// `silent`: print nothing at all.
+    pub(super) fn new(silent: bool) -> Self {
+        Self { silent, rates: None, next: Instant::now() + PLAIN_INTERVAL }
+    }
+
+    fn print(&self, text: &str) {
+        if !self.silent {
+            say(text);
+        }
+    }
+}
+
+impl View for Plain {
+    fn start(&mut self, run: &Run) {
+        let sources = run.plan().sources.len();
+        self.print(&format!(
+            "run {}: {sources} sources into {}",
+            run.id(),
+            run.plan().data_dir.display()
+        ));
+        for note in run.recovery() {
+            self.print(note);
+        }
+        self.rates = Some(Rates::new(run));
+    }
+
+    fn notice(&mut self, run: &Run, notice: &Notice) {
+        if let Some(text) = line(run, notice) {
+            self.print(&text);
+        }
+    }
+
+    fn tick(&mut self, run: &Run) {
+        if Instant::now() < self.next {
+            return;
+        }
+        self.next += PLAIN_INTERVAL;
+        let Some(rates) = &mut self.rates else { return };
+        let sources: Vec<String> = rates
+            .look(run)
+            .iter()
+            .map(|source| match source.dropped {
+                0 => format!("{} {:.0}/s", source.name, source.rate),
+                dropped => format!("{} {:.0}/s ({dropped} dropped)", source.name, source.rate),
+            })
+            .collect();
+        let totals = run.ledger().totals(0);
+        let (acquired, journaled, dropped) = (totals.acquired, totals.journaled, totals.dropped);
+        self.print(&format!(
+            "{} {acquired} samples acquired, {journaled} journaled, {dropped} dropped; {}",
+            time_of_day(run.clock().now_ns()),
+            sources.join(", ")
+        ));
+    }
+
+    fn finish(&mut self) {}
+}

@@ -1,0 +1,115 @@
+//! `kymo run`: acquire until the duration is over or somebody says stop.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+
+use super::live::{Live, Plain, View};
+use super::{ConfigArgs, Failure, load_plan, parse_duration, say};
+use crate::clock::Clock;
+use crate::pipeline::{Error, Notice, Run};
+
+/// Acquires the sources of a configuration into the journal.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+In a terminal a table shows every source as it runs; otherwise there is a line every ten seconds. \
+Ctrl-C, SIGTERM or SIGHUP stops the readers, writes everything down and prints the ledger; a second one stops at once.")]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Stop by itself after so long, as in `10s` or `2h`.
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    duration: Option<Duration>,
+    /// Write the report at the end into this file, as JSON.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Print the report at the end as JSON, and nothing else on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How often the run is looked after and the table drawn anew.
+const TICK: Duration = Duration::from_millis(250);
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let mut plan = load_plan(&args.config)?;
+    if let Some(duration) = args.duration {
+        plan.duration = Some(duration);
+    }
+    let duration = plan.duration;
+    // The report's file is made before the run: to find out afterwards that it cannot be written is too late.
+    if let Some(path) = &args.report {
+        std::fs::File::create(path)
+            .map_err(|error| Failure::Usage(format!("error: cannot write {}: {error}", path.display())))?;
+    }
+    let mut run = Run::start(plan, Clock::system()).map_err(|error| match error {
+        Error::DataDir(error) => Failure::Usage(format!("error: {error}")),
+        error => Failure::Running(error.into()),
+    })?;
+    let interrupted = listen_for_signals(&run)?;
+    let terminal = std::io::stdout().is_terminal() && !args.json;
+    let mut view: Box<dyn View> = match terminal.then(|| Live::new(&run)) {
+        Some(Ok(live)) => Box::new(live),
+        _ => Box::new(Plain::new(args.json)),
+    };
+    view.start(&run);
+    let started = Instant::now();
+    let mut next_tick = started + TICK;
+    loop {
+        let now = Instant::now();
+        let end = duration.map_or(next_tick, |duration| (started + duration).min(next_tick));
+        match run.notices().recv_timeout(end.saturating_duration_since(now)) {
+            Ok(notice) => view.notice(&run, &notice),
+            Err(flume::RecvTimeoutError::Disconnected) => break,
+            Err(flume::RecvTimeoutError::Timeout) => {}
+        }
+        if interrupted.load(Ordering::Relaxed) || duration.is_some_and(|d| started.elapsed() >= d) {
+            break;
+        }
+        if Instant::now() >= next_tick {
+            next_tick = Instant::now() + TICK;
+            if run.watch().is_some() {
+                break;
+            }
+            view.tick(&run);
+        }
+    }
+    for notice in run.notices().drain() {
+        view.notice(&run, &notice);
+    }
+    view.finish();
+    drop(view);
+    let report = run.stop();
+    let json = serde_json::to_string_pretty(&report)?;
+    if let Some(path) = &args.report {
+        std::fs::write(path, format!("{json}\n"))
+            .with_context(|| format!("cannot write the report {}", path.display()))?;
+    }
+    if args.json { say(&json) } else { say(report.text()) }
+    match report.failure {
+        Some(failure) => Err(Failure::Running(anyhow::anyhow!("the run failed: {failure}"))),
+        None if !report.ledger.balanced => Err(Failure::OutOfBalance(
+            "the ledger is out of balance: samples are missing that nobody dropped".to_owned(),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// The first signal asks for the orderly end, the second ends the process at once.
+fn listen_for_signals(run: &Run) -> Result<std::sync::Arc<AtomicBool>, Failure> {
+    let interrupted = std::sync::Arc::new(AtomicBool::new(false));
+    let (flag, wake) = (std::sync::Arc::clone(&interrupted), run.notices_in());
+    let seen = ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::Relaxed) {
+            // What is committed is safe; what is not is given up, as was asked.
+            std::process::exit(1);
+        }
+        // The run's own loop looks at the flag within a tick; a notice in its channel makes that now.
+        drop(wake.try_send(Notice::Wake));
+    });
+    seen.context("cannot listen for Ctrl-C")?;
+    Ok(interrupted)
+}

@@ -1,0 +1,63 @@
+//! What things of a run are called.
+
+use kymo_drivers::block::SourceId;
+
+use super::layout::Layout;
+use crate::alert::RuleOptions;
+use crate::config::plan::Plan;
+
+/// The names of a run's sources, channels and rules.
+#[derive(Debug)]
+pub struct Names {
+    sources: Vec<SourceNames>,
+    /// The rules, in order.
+    pub rules: Vec<RuleNames>,
+}
+
+#[derive(Debug)]
+struct SourceNames {
+    name: String,
+    lanes: Vec<usize>,
+}
+
+/// A rule and what it watches.
+#[derive(Debug)]
+pub struct RuleNames {
+    /// The rule.
+    pub options: RuleOptions,
+    /// `source.channel`.
+    pub channel: String,
+    /// The channel's unit.
+    pub unit: String,
+}
+
+impl Names {
+    pub(super) fn new(plan: &Plan, layouts: &[Layout]) -> Self {
+        let sources = plan.sources.iter().zip(layouts).map(|(source, layout)| SourceNames {
+            name: source.name.clone(),
+            lanes: layout.lanes.iter().map(|lane| lane.columns.len()).collect(),
+        });
+        let rules = plan.rules.iter().map(|rule| {
+            let source = &plan.sources[rule.source];
+            let channel = &source.channels[rule.channel];
+            RuleNames {
+                options: rule.clone(),
+                channel: format!("{}.{}", source.name, channel.name),
+                unit: channel.unit.clone(),
+            }
+        });
+        Self { rules: rules.collect(), sources: sources.collect() }
+    }
+
+    /// A source's name.
+    #[must_use]
+    pub fn source(&self, source: SourceId) -> &str {
+        self.sources.get(usize::from(source.0)).map_or("?", |source| &source.name)
+    }
+
+    /// How many channels one of a source's lanes carries.
+    pub(super) fn lane_columns(&self, source: SourceId, lane: u8) -> usize {
+        let lanes = self.sources.get(usize::from(source.0)).map(|source| &source.lanes);
+        lanes.and_then(|lanes| lanes.get(usize::from(lane))).copied().unwrap_or(0)
+    }
+}

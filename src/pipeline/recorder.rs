@@ -1,0 +1,92 @@
+//! What the stage hands on: blocks and events to the journal, and news to whoever looks on.
+
+use std::sync::Arc;
+
+use kymo_drivers::block::{Block, Gap, GapReason, Priority, SourceId};
+use serde_json::json;
+
+use super::Names;
+use crate::alert::Alert;
+use crate::clock::rfc3339;
+use crate::event::Event;
+use crate::journal;
+use crate::stage::Recorder;
+
+/// Something to be shown or told to somebody.
+#[derive(Debug, Clone)]
+pub enum Notice {
+    /// An alert fired or cleared.
+    Alert(Alert),
+    /// Something happened to a source or to the host.
+    Event(Event),
+    /// Nothing: sent to wake whoever waits for notices.
+    Wake,
+}
+
+pub(super) struct JournalRecorder {
+    pub(super) journal: journal::Sender,
+    pub(super) notices: flume::Sender<Notice>,
+    pub(super) names: Arc<Names>,
+    /// Events for which the journal had no room.
+    pub(super) events_dropped: u64,
+}
+
+impl JournalRecorder {
+    fn append_event(&mut self, source: Option<SourceId>, time_ns: i64, text: &serde_json::Value) {
+        let event = journal::Event { source, time_ns, json: text.to_string() };
+        if !self.journal.append_event(event) {
+            self.events_dropped += 1;
+        }
+    }
+}
+
+impl Recorder for JournalRecorder {
+    fn has_room(&self, priority: Priority) -> bool {
+        self.journal.has_room(priority)
+    }
+
+    fn record(&mut self, block: Block) -> Result<(), (Block, GapReason)> {
+        self.journal.append_block(block)
+    }
+
+    fn record_gaps(&mut self, source: SourceId, lane: u8, priority: Priority, gaps: &[Gap]) {
+        let mut block = Block::unpooled(self.names.lane_columns(source, lane), 0);
+        (block.source, block.lane, block.priority) = (source, lane, priority);
+        block.gaps.extend_from_slice(gaps);
+        if self.record(block).is_err() {
+            self.events_dropped += 1;
+        }
+    }
+
+    fn record_alert(&mut self, alert: &Alert) {
+        let names = Arc::clone(&self.names);
+        let rule = &names.rules[alert.rule];
+        let text = json!({
+            "event": "alert",
+            "rule": rule.options.name,
+            "change": alert.change.name(),
+            "severity": rule.options.severity.name(),
+            "channel": rule.channel,
+            "value": alert.value,
+            "limit": rule.options.limit,
+            "unit": rule.unit,
+            "time": rfc3339(alert.time_ns),
+            "latency_us": alert.seen_ns.saturating_sub(alert.read_ns) as f64 / 1e3,
+        });
+        // Told first, written down second: the interlock is more urgent than its record.
+        let _ = self.notices.try_send(Notice::Alert(*alert));
+        let source = SourceId(u16::try_from(rule.options.source).unwrap_or(u16::MAX));
+        self.append_event(Some(source), alert.time_ns, &text);
+    }
+
+    fn record_event(&mut self, event: &Event) {
+        let text = json!({
+            "event": event.kind.name(),
+            "source": event.source.map(|source| self.names.source(source)),
+            "time": rfc3339(event.time_ns),
+            "text": event.kind.to_string(),
+        });
+        let _ = self.notices.try_send(Notice::Event(event.clone()));
+        self.append_event(event.source, event.time_ns, &text);
+    }
+}
