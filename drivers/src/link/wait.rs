@@ -25,9 +25,7 @@ impl Stop {
     /// If the system has no descriptor left.
     pub fn new() -> io::Result<Self> {
         let descriptor = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self {
-            descriptor: Arc::new(descriptor),
-        })
+        Ok(Self { descriptor: Arc::new(descriptor), triggered: Arc::default() })
     }
 
     /// Gives the order.

@@ -31,6 +31,9 @@ pub struct Options {
     pub keys: Vec<String>,
     /// A line that starts with this is a comment: skipped, and counted neither as a frame nor as corrupt.
     pub comment: Option<String>,
+    /// Whether the first line after the link was opened is known to be whole. If not, what stands
+    /// before the first line end is skipped: a number cut at its front is still a number, and a wrong one.
+    pub first_line_whole: bool,
     /// The longest line taken, in bytes; a longer one is corrupt and skipped to its end.
     pub line_bytes_max: usize,
 }
