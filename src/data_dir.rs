@@ -100,8 +100,13 @@ impl DataDir {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
                 let holder = fs::read_to_string(&lock_path).ok();
-                let holder = holder.map(|pid| pid.trim().to_owned()).filter(|pid| !pid.is_empty());
-                return Err(Error::InUse { path: path.to_owned(), holder });
+                let holder = holder
+                    .map(|pid| pid.trim().to_owned())
+                    .filter(|pid| !pid.is_empty());
+                return Err(Error::InUse {
+                    path: path.to_owned(),
+                    holder,
+                });
             }
             Err(errno) => return Err(io("lock", &lock_path)(errno.into())),
         }
@@ -111,7 +116,10 @@ impl DataDir {
         if !marked {
             write_mark(path).map_err(io("write into", path))?;
         }
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self {
+            path: path.to_owned(),
+            _lock: lock,
+        })
     }
 
     /// Where it is.
@@ -127,20 +135,45 @@ impl DataDir {
 /// If it is missing, foreign or of a newer format.
 pub fn readable(path: &Path) -> Result<(), Error> {
     if !path.exists() {
-        return Err(Error::Missing { path: path.to_owned() });
+        return Err(Error::Missing {
+            path: path.to_owned(),
+        });
     }
-    if check(path)? { Ok(()) } else { Err(Error::Foreign { path: path.to_owned() }) }
+    if check(path)? {
+        Ok(())
+    } else {
+        Err(Error::Foreign {
+            path: path.to_owned(),
+        })
+    }
+}
+
+/// Whether a running process writes into the directory.
+#[must_use]
+pub fn in_use(path: &Path) -> bool {
+    let Ok(lock) = File::open(path.join(LOCK)) else {
+        return false;
+    };
+    rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared).is_err()
 }
 
 /// Whether the directory bears the mark; an error if it is neither marked nor empty.
 fn check(path: &Path) -> Result<bool, Error> {
     match fs::read_to_string(path.join(MARK)) {
         Ok(text) => {
-            let format = text.lines().next().and_then(|line| line.strip_prefix(MARK_START));
+            let format = text
+                .lines()
+                .next()
+                .and_then(|line| line.strip_prefix(MARK_START));
             match format.map(str::trim) {
                 Some(format) if format.parse() == Ok(FORMAT) => Ok(true),
-                Some(format) => Err(Error::Newer { path: path.to_owned(), found: format.to_owned() }),
-                None => Err(Error::Foreign { path: path.to_owned() }),
+                Some(format) => Err(Error::Newer {
+                    path: path.to_owned(),
+                    found: format.to_owned(),
+                }),
+                None => Err(Error::Foreign {
+                    path: path.to_owned(),
+                }),
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -151,9 +184,19 @@ fn check(path: &Path) -> Result<bool, Error> {
             })?;
             // A lock alone is what a crash between lock and mark leaves.
             let foreign = entries.flatten().any(|entry| entry.file_name() != LOCK);
-            if foreign { Err(Error::Foreign { path: path.to_owned() }) } else { Ok(false) }
+            if foreign {
+                Err(Error::Foreign {
+                    path: path.to_owned(),
+                })
+            } else {
+                Ok(false)
+            }
         }
-        Err(source) => Err(Error::Io { what: "read", path: path.join(MARK), source }),
+        Err(source) => Err(Error::Io {
+            what: "read",
+            path: path.join(MARK),
+            source,
+        }),
     }
 }
 
@@ -177,7 +220,11 @@ mod tests {
         let path = dir.path().join("data");
         let first = DataDir::take(&path).expect("a new directory is taken");
         let refused = DataDir::take(&path).expect_err("it is taken");
-        assert!(refused.to_string().contains(&format!("process {}", std::process::id())));
+        assert!(
+            refused
+                .to_string()
+                .contains(&format!("process {}", std::process::id()))
+        );
         drop(first);
         DataDir::take(&path).expect("it is free again");
         readable(&path).expect("it is marked");
@@ -187,9 +234,15 @@ mod tests {
     fn a_foreign_directory_is_left_alone() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         fs::write(dir.path().join("thesis.tex"), "x").expect("a file");
-        assert!(matches!(DataDir::take(dir.path()), Err(Error::Foreign { .. })));
+        assert!(matches!(
+            DataDir::take(dir.path()),
+            Err(Error::Foreign { .. })
+        ));
         assert!(matches!(readable(dir.path()), Err(Error::Foreign { .. })));
-        let names: Vec<_> = fs::read_dir(dir.path()).expect("readable").flatten().collect();
+        let names: Vec<_> = fs::read_dir(dir.path())
+            .expect("readable")
+            .flatten()
+            .collect();
         assert_eq!(names.len(), 1);
     }
 
@@ -204,6 +257,9 @@ mod tests {
     #[test]
     fn a_path_that_is_no_directory_is_an_error() {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
-        assert!(matches!(DataDir::take(file.path()), Err(Error::Io { what: "create", .. })));
+        assert!(matches!(
+            DataDir::take(file.path()),
+            Err(Error::Io { what: "create", .. })
+        ));
     }
 }

@@ -119,7 +119,7 @@ impl EventSender {
 
     /// Sends an event. If the stage is so far behind that its events' bound is reached, the
     /// event is given up: back-off makes events rare, and every one of them shows in the ledger too.
-    pub(super) fn send(&self, source: SourceId, time_ns: i64, kind: EventKind) {
+    pub(super) fn send(&self, source: Option<SourceId>, time_ns: i64, kind: EventKind) {
         if self
             .events
             .try_send(Event {

@@ -81,6 +81,11 @@ impl SourceCounts {
         }
     }
 
+    /// Bytes of a frame whose end never came: the link ended in the middle of it.
+    pub fn add_skipped(&self, bytes: usize) {
+        add(&self.reader.skipped_bytes, bytes as u64);
+    }
+
     /// The device came back.
     pub fn add_reconnect(&self) {
         add(&self.reader.reconnects, 1);

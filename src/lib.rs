@@ -24,4 +24,5 @@ pub mod lanes;
 pub mod latency;
 pub mod ledger;
 pub mod pipeline;
+pub mod run_record;
 pub mod stage;

@@ -27,14 +27,15 @@ use crate::data_dir::{self, DataDir};
 use crate::event::{EventKind, EventSender};
 use crate::journal;
 use crate::lanes::{LaneOptions, LaneSender, LanesBuilder};
-use crate::latency::Latency;
+use crate::latency::{Latency, Summary};
 use crate::ledger::Ledger;
+use crate::run_record::{ChannelRecord, LaneRecord, RunRecord, SourceRecord};
 use crate::stage::{ChannelBoard, ChannelOptions, Outcome, Stage, StageOptions};
 
 use layout::Layout;
 pub use names::{Names, RuleNames};
-pub use recorder::Notice;
 use recorder::JournalRecorder;
+pub use recorder::Notice;
 pub use report::{Latencies, Report, Sources};
 
 /// Why a run could not start.
@@ -112,34 +113,45 @@ impl Run {
 
         let (intake, gate, senders) = lanes(&plan, &layouts, &ledger);
         let committed = Arc::new(Mutex::new(Latency::default()));
-        let (journal, sender, recovery) = journal::Journal::open(journal::OpenOptions {
-            dir: data_dir.path().join("journal"),
-            options: plan.journal.clone(),
-            run: run_record(&plan, &layouts, &id, started_ns).to_string(),
-            quanta: quanta(&plan, &layouts),
-            observer: Box::new(Observer { ledger: ledger.clone(), committed: Arc::clone(&committed) }),
-            room: Arc::new({
-                let gate = gate.clone();
-                move || gate.signal()
-            }),
-            now_ns: {
-                let clock = clock.clone();
-                Arc::new(move || clock.now_ns())
+        let (journal, sender, recovery) = journal::open(
+            &data_dir.path().join(journal::DIR),
+            journal::Setup {
+                options: plan.journal.clone(),
+                quanta: quanta(&plan, &layouts),
+                run: serde_json::to_string(&run_record(&plan, &layouts, &id, started_ns))
+                    .unwrap_or_default(),
+                clock: {
+                    let clock = clock.clone();
+                    Arc::new(move || clock.now_ns())
+                },
+                observer: Box::new(Observer {
+                    ledger: ledger.clone(),
+                    committed: Arc::clone(&committed),
+                }),
+                room: Arc::new({
+                    let gate = gate.clone();
+                    move || gate.signal()
+                }),
             },
-        })?;
+        )?;
 
         let (notices_in, notices) = flume::bounded(NOTICES_MAX);
         let (events_in, events_out) = flume::bounded(EVENTS_MAX);
         let events = EventSender::new(events_in, gate);
         let (stage, boards) = Stage::new(StageOptions {
             intake,
-            sources: plan.sources.iter().zip(&layouts).map(|(s, l)| stage_channels(s, l)).collect(),
+            sources: plan
+                .sources
+                .iter()
+                .zip(&layouts)
+                .map(|(s, l)| stage_channels(s, l))
+                .collect(),
             rules: plan.rules.clone(),
             recorder: JournalRecorder {
                 journal: sender,
                 notices: notices_in.clone(),
                 names: Arc::clone(&names),
-                events_dropped: 0,
+                late: Vec::new(),
             },
             ledger: ledger.clone(),
             events: events_out,
@@ -151,8 +163,10 @@ impl Run {
             .simulators
             .iter()
             .map(|options| {
-                Simulator::start(options.clone())
-                    .map_err(|source| Error::Simulator { name: options.name.clone(), source })
+                Simulator::start(options.clone()).map_err(|source| Error::Simulator {
+                    name: options.name.clone(),
+                    source,
+                })
             })
             .collect::<Result<Vec<_>, _>>()?;
         let stop = Stop::new()?;
@@ -170,7 +184,7 @@ impl Run {
             stage,
             journal,
             committed,
-            recovery: recovery.notes(),
+            recovery: recovery.messages(),
             simulators,
             notices,
             notices_in,
@@ -186,8 +200,10 @@ impl Run {
         layouts: &[Layout],
         senders: Vec<(SourceId, u8, LaneSender)>,
     ) -> Result<(), Error> {
-        let mut outputs: Vec<Vec<Option<LaneOutput>>> =
-            layouts.iter().map(|layout| layout.lanes.iter().map(|_| None).collect()).collect();
+        let mut outputs: Vec<Vec<Option<LaneOutput>>> = layouts
+            .iter()
+            .map(|layout| layout.lanes.iter().map(|_| None).collect())
+            .collect();
         for (source, lane, sender) in senders {
             let index = usize::from(source.0);
             let layout = &layouts[index].lanes[usize::from(lane)];
@@ -204,7 +220,11 @@ impl Run {
             let id = SourceId(u16::try_from(index).unwrap_or(u16::MAX));
             let protocol = source.protocol.build().map_err(|errors| Error::Protocol {
                 name: source.name.clone(),
-                what: errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+                what: errors
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join("; "),
             })?;
             self.readers.push(Reader::start(ReaderOptions {
                 name: source.name.clone(),
@@ -229,7 +249,10 @@ impl Run {
             Link::Device(options) => options.clone(),
             Link::Simulator { simulator, serial } => {
                 let path = self.simulators[*simulator].path().to_owned();
-                link::Options::Serial(link::serial::Options { path, ..serial.clone() })
+                link::Options::Serial(link::serial::Options {
+                    path,
+                    ..serial.clone()
+                })
             }
         }
     }
@@ -298,12 +321,14 @@ impl Run {
     pub fn watch(&mut self) -> Option<String> {
         if let Some(step_ns) = self.step_watch.look(self.clock.wall_offset_ns()) {
             let now_ns = self.clock.now_ns();
-            self.events.send(None, now_ns, EventKind::ClockStepped { step_ns });
+            self.events
+                .send(None, now_ns, EventKind::ClockStepped { step_ns });
         }
         if self.stage.is_finished() {
-            return Some("the stage broke down: this is a mistake in kymo".to_owned());
+            return Some(format!("the stage broke down: {MISTAKE}"));
         }
-        self.journal.failure()
+        let failure = self.journal.status().failure()?;
+        Some(failure.to_string())
     }
 
     /// Stops everything in order, and draws up the report.
@@ -315,66 +340,107 @@ impl Run {
         for reader in self.readers {
             let name = reader.name.clone();
             if !reader.join() {
-                failure.get_or_insert(format!("the reader of `{name}` broke down: this is a mistake in kymo"));
+                failure.get_or_insert(format!("the reader of `{name}` broke down: {MISTAKE}"));
             }
         }
         drop(self.simulators);
         let outcome = self.stage.join();
-        let (mut read_to_stage, mut read_to_alert) = (Latency::default(), Latency::default());
-        let (mut alerts, mut in_flight, mut events_dropped) = (Vec::new(), 0, 0);
-        let mut sender = None;
-        match outcome {
-            Ok(outcome) => {
-                (read_to_stage, read_to_alert) = (outcome.read_to_stage, outcome.read_to_alert);
-                (alerts, in_flight) = (outcome.alerts, outcome.in_flight);
-                events_dropped = outcome.recorder.events_dropped;
-                sender = Some(outcome.recorder.journal);
-            }
-            Err(_) => {
-                failure.get_or_insert("the stage broke down: this is a mistake in kymo".to_owned());
-            }
-        }
-        drop(sender);
-        // Everything committed, or counted as not: from here on the sums stand still.
-        self.journal.flush();
-        let committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner).summary();
-        #[allow(clippy::cast_precision_loss)]
-        let mut report = Report {
+        let mut draft = Draft {
             run: self.id,
-            duration_s: (acquired_ns - self.started_ns) as f64 / 1e9,
-            sources: Sources(
-                self.plan
-                    .sources
-                    .iter()
-                    .zip(self.ledger.sources())
-                    .map(|(source, counts)| (source.name.clone(), counts.snapshot()))
-                    .collect(),
-            ),
-            ledger: self.ledger.totals(in_flight),
-            latency_us: Latencies {
-                read_to_stage: read_to_stage.summary(),
-                read_to_alert: read_to_alert.summary(),
-                read_to_journal: committed,
-            },
-            alerts: self
-                .plan
-                .rules
-                .iter()
-                .zip(alerts)
-                .map(|(rule, (fired, cleared))| {
-                    (rule.name.clone(), json!({ "fired": fired, "cleared": cleared }))
-                })
-                .collect(),
-            sinks: Map::new(),
-            events_dropped,
+            duration_ns: acquired_ns - self.started_ns,
+            plan: self.plan,
+            ledger: self.ledger,
+            read_to_stage: Summary::default(),
+            read_to_alert: Summary::default(),
+            committed: self.committed,
+            alerts: Vec::new(),
+            in_flight: 0,
+            journal: self.journal.status(),
             recovery: self.recovery,
             failure,
         };
-        let ledger_record = serde_json::to_string(&report).unwrap_or_default();
-        if let Err(error) = self.journal.close(&ledger_record) {
+        let Ok(outcome) = outcome else {
+            // The journal's sender went down with the stage: what it took is committed, without a ledger.
+            drop(self.journal);
+            draft
+                .failure
+                .get_or_insert(format!("the stage broke down: {MISTAKE}"));
+            return draft.report();
+        };
+        draft.read_to_stage = outcome.read_to_stage.summary();
+        draft.read_to_alert = outcome.read_to_alert.summary();
+        draft.alerts = outcome.alerts;
+        draft.in_flight = outcome.in_flight;
+        let sender = outcome.recorder.finish();
+        let draft = Arc::new(draft);
+        let for_journal = Arc::clone(&draft);
+        // Asked for when every block is committed or counted as not: the sums stand still from there.
+        let closed = self.journal.close(sender, move || {
+            serde_json::to_string(&for_journal.report()).unwrap_or_default()
+        });
+        let mut report = draft.report();
+        if let Err(error) = closed {
             report.failure.get_or_insert(error.to_string());
         }
         report
+    }
+}
+
+/// What a defect is called when it is met by a user.
+const MISTAKE: &str = "this is a mistake in kymo";
+
+/// Everything that a report is drawn up from.
+struct Draft {
+    run: String,
+    duration_ns: i64,
+    plan: Arc<Plan>,
+    ledger: Ledger,
+    read_to_stage: Summary,
+    read_to_alert: Summary,
+    committed: Arc<Mutex<Latency>>,
+    alerts: Vec<(u64, u64)>,
+    in_flight: u64,
+    journal: journal::Status,
+    recovery: Vec<String>,
+    failure: Option<String>,
+}
+
+impl Draft {
+    #[allow(clippy::cast_precision_loss)]
+    fn report(&self) -> Report {
+        let committed = self
+            .committed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let sources = self.plan.sources.iter().zip(self.ledger.sources());
+        let rules = self.plan.rules.iter().zip(&self.alerts);
+        Report {
+            run: self.run.clone(),
+            duration_s: self.duration_ns as f64 / 1e9,
+            sources: Sources(
+                sources
+                    .map(|(source, counts)| (source.name.clone(), counts.snapshot()))
+                    .collect(),
+            ),
+            ledger: self.ledger.totals(self.in_flight),
+            latency_us: Latencies {
+                read_to_stage: self.read_to_stage,
+                read_to_alert: self.read_to_alert,
+                read_to_journal: committed.summary(),
+            },
+            alerts: rules
+                .map(|(rule, (fired, cleared))| {
+                    (
+                        rule.name.clone(),
+                        json!({ "fired": fired, "cleared": cleared }),
+                    )
+                })
+                .collect(),
+            sinks: Map::new(),
+            events_dropped: self.journal.events_dropped(),
+            recovery: self.recovery.clone(),
+            failure: self.failure.clone(),
+        }
     }
 }
 
@@ -383,7 +449,11 @@ fn lanes(
     plan: &Plan,
     layouts: &[Layout],
     ledger: &Ledger,
-) -> (crate::lanes::Intake, crate::lanes::StageGate, Vec<(SourceId, u8, LaneSender)>) {
+) -> (
+    crate::lanes::Intake,
+    crate::lanes::StageGate,
+    Vec<(SourceId, u8, LaneSender)>,
+) {
     let mut builder = LanesBuilder::default();
     for (index, (source, layout)) in plan.sources.iter().zip(layouts).enumerate() {
         let id = SourceId(u16::try_from(index).unwrap_or(u16::MAX));
@@ -412,47 +482,60 @@ fn stage_channels(source: &Source, layout: &Layout) -> Vec<ChannelOptions> {
 }
 
 /// For every lane's columns, how values were made of integers, where they were.
-fn quanta(plan: &Plan, layouts: &[Layout]) -> Vec<Vec<Vec<Option<(f64, f64)>>>> {
+fn quanta(plan: &Plan, layouts: &[Layout]) -> journal::Quanta {
     let of_source = |(source, layout): (&Source, &Layout)| {
         let of_lane = |lane: &layout::LaneLayout| {
-            lane.columns.iter().map(|column| source.channels[*column].quantum).collect()
+            lane.columns
+                .iter()
+                .map(|column| source.channels[*column].quantum)
+                .collect()
         };
         layout.lanes.iter().map(of_lane).collect()
     };
-    plan.sources.iter().zip(layouts).map(of_source).collect()
+    journal::Quanta(plan.sources.iter().zip(layouts).map(of_source).collect())
 }
 
-/// What makes the journal readable alone: which run, which sources, which columns.
-fn run_record(plan: &Plan, layouts: &[Layout], id: &str, started_ns: i64) -> serde_json::Value {
-    let sources = plan.sources.iter().zip(layouts).enumerate().map(|(index, (source, layout))| {
-        let lanes = layout.lanes.iter().map(|lane| {
-            let channels = lane.columns.iter().map(|column| {
-                let channel = &source.channels[*column];
-                json!({
-                    "place": column,
-                    "name": channel.name,
-                    "unit": channel.unit,
-                    "calibration": format!("{:?}", channel.calibration),
-                })
-            });
-            json!({ "priority": lane.priority.name(), "channels": channels.collect::<Vec<_>>() })
-        });
-        json!({
-            "source": index,
-            "name": source.name,
-            "rate_hz": source.rate_hz,
-            "lanes": lanes.collect::<Vec<_>>(),
-        })
-    });
-    json!({
-        "run": id,
-        "started": rfc3339(started_ns),
-        "started_ns": started_ns,
-        "kymo": env!("CARGO_PKG_VERSION"),
-        "host": rustix::system::uname().nodename().to_string_lossy(),
-        "sources": sources.collect::<Vec<_>>(),
-        "configuration": plan.text,
-    })
+/// What makes the journal readable alone.
+fn run_record(plan: &Plan, layouts: &[Layout], id: &str, started_ns: i64) -> RunRecord {
+    let of_lane = |source: &Source, lane: &layout::LaneLayout| LaneRecord {
+        priority: lane.priority.name().to_owned(),
+        channels: lane
+            .columns
+            .iter()
+            .map(|place| of_channel(source, *place))
+            .collect(),
+    };
+    let of_source = |(source, layout): (&Source, &Layout)| SourceRecord {
+        name: source.name.clone(),
+        rate_hz: source.rate_hz,
+        lanes: layout
+            .lanes
+            .iter()
+            .map(|lane| of_lane(source, lane))
+            .collect(),
+    };
+    RunRecord {
+        run: id.to_owned(),
+        started: rfc3339(started_ns),
+        started_ns,
+        kymo: env!("CARGO_PKG_VERSION").to_owned(),
+        host: rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned(),
+        sources: plan.sources.iter().zip(layouts).map(of_source).collect(),
+        configuration: plan.text.clone(),
+    }
+}
+
+fn of_channel(source: &Source, place: usize) -> ChannelRecord {
+    let channel = &source.channels[place];
+    ChannelRecord {
+        place,
+        name: channel.name.clone(),
+        unit: channel.unit.clone(),
+        calibration: format!("{:?}", channel.calibration),
+    }
 }
 
 /// Counts what the journal has committed, and what it could not.
@@ -463,20 +546,22 @@ struct Observer {
 }
 
 impl journal::Observer for Observer {
-    fn committed(&mut self, blocks: &[journal::Written], commit_ns: i64) {
-        let mut latency = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
-        for block in blocks {
-            self.ledger.source(block.source).add_journaled(block.samples);
-            if block.samples > 0 {
-                latency.record_ns(block.read_ns, commit_ns);
-            }
+    fn committed(&mut self, block: &journal::Committed, commit_ns: i64) {
+        self.ledger
+            .source(block.source)
+            .add_journaled(block.samples);
+        if block.samples > 0 {
+            // Nobody else wants it before the run is over.
+            let mut latency = self
+                .committed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            latency.record_ns(block.read_ns, commit_ns);
         }
     }
 
-    fn failed(&mut self, blocks: &[journal::Written]) {
-        for block in blocks {
-            let counts = self.ledger.source(block.source);
-            counts.add_dropped(GapReason::JournalFailed, block.samples);
-        }
+    fn failed(&mut self, block: &journal::Committed) {
+        let counts = self.ledger.source(block.source);
+        counts.add_dropped(GapReason::JournalFailed, block.samples);
     }
 }

@@ -53,7 +53,9 @@ impl Recorder for Stalling {
         self.keep_gaps(block.source, &block.gaps);
         let mut arrived = self.arrived.lock().expect("no test thread panics with it");
         arrived.values[usize::from(block.source.0)].extend_from_slice(block.frames.column(0));
-        self.ledger.source(block.source).add_journaled(block.frames.samples());
+        self.ledger
+            .source(block.source)
+            .add_journaled(block.frames.samples());
         Ok(())
     }
 
@@ -81,8 +83,13 @@ fn flood(mut sender: LaneSender, ledger: &Ledger, source: SourceId, blocks: usiz
             block.frames.push(0, &[(number * FRAMES + frame) as f64]);
         }
         let start_ns = i64::try_from(number * FRAMES).expect("small");
-        block.axis = Axis::Regular { start_ns, period_ns: 1.0 };
-        ledger.source(source).add_acquired(FRAMES as u64, FRAMES as u64);
+        block.axis = Axis::Regular {
+            start_ns,
+            period_ns: 1.0,
+        };
+        ledger
+            .source(source)
+            .add_acquired(FRAMES as u64, FRAMES as u64);
         sender.push(block);
     }
 }
@@ -90,17 +97,30 @@ fn flood(mut sender: LaneSender, ledger: &Ledger, source: SourceId, blocks: usiz
 fn run(overflow: Overflow, full: bool) -> (Ledger, u64, Arrived) {
     let ledger = Ledger::new(2);
     let mut builder = LanesBuilder::default();
-    for (source, priority, overflow) in
-        [(CRITICAL, Priority::Critical, Overflow::Block), (FLOOD, Priority::Bulk, overflow)]
-    {
+    for (source, priority, overflow) in [
+        (CRITICAL, Priority::Critical, Overflow::Block),
+        (FLOOD, Priority::Bulk, overflow),
+    ] {
         let counts = Arc::clone(ledger.source(source));
-        builder.add(LaneOptions { source, lane: 0, priority, overflow, depth: DEPTH, counts });
+        builder.add(LaneOptions {
+            source,
+            lane: 0,
+            priority,
+            overflow,
+            depth: DEPTH,
+            counts,
+        });
     }
     let (intake, gate, senders) = builder.build();
     let arrived = Arc::new(Mutex::new(Arrived::default()));
     let stalled = Arc::new(AtomicBool::new(true));
     let (_events_in, events) = flume::bounded(1);
-    let channel = || vec![ChannelOptions { lane: 0, calibration: Calibration::None }];
+    let channel = || {
+        vec![ChannelOptions {
+            lane: 0,
+            calibration: Calibration::None,
+        }]
+    };
     let recorder = Stalling {
         arrived: Arc::clone(&arrived),
         stalled: Arc::clone(&stalled),
@@ -145,14 +165,27 @@ fn check(overflow: Overflow, full: bool) {
     assert_eq!(totals.acquired, 1040 * FRAMES as u64);
     #[allow(clippy::cast_precision_loss)]
     let all: Vec<f64> = (0..40 * FRAMES).map(|value| value as f64).collect();
-    assert_eq!(arrived.values[0], all, "the critical source loses nothing, and keeps its order");
+    assert_eq!(
+        arrived.values[0], all,
+        "the critical source loses nothing, and keeps its order"
+    );
     assert_eq!(arrived.gaps[0], []);
     let dropped = ledger.source(FLOOD).dropped();
     let told: u64 = arrived.gaps[1].iter().filter_map(|gap| gap.frames).sum();
     assert_eq!(told, dropped, "every dropped sample stands in a gap");
-    assert_eq!(arrived.values[1].len() as u64 + dropped, 1000 * FRAMES as u64);
-    assert!(arrived.values[1].is_sorted_by(|a, b| a < b), "order is kept");
-    assert!(arrived.gaps[1].iter().all(|gap| gap.reason == GapReason::LaneFull));
+    assert_eq!(
+        arrived.values[1].len() as u64 + dropped,
+        1000 * FRAMES as u64
+    );
+    assert!(
+        arrived.values[1].is_sorted_by(|a, b| a < b),
+        "order is kept"
+    );
+    assert!(
+        arrived.gaps[1]
+            .iter()
+            .all(|gap| gap.reason == GapReason::LaneFull)
+    );
     match overflow {
         Overflow::Block => assert_eq!(dropped, 0),
         _ => assert!(dropped > 0, "the flood was meant to overflow"),
@@ -160,7 +193,11 @@ fn check(overflow: Overflow, full: bool) {
     if overflow == Overflow::DropOldest {
         #[allow(clippy::cast_precision_loss)]
         let newest = (1000 * FRAMES - 1) as f64;
-        assert_eq!(arrived.values[1].last(), Some(&newest), "the newest survive");
+        assert_eq!(
+            arrived.values[1].last(),
+            Some(&newest),
+            "the newest survive"
+        );
     }
 }
 

@@ -86,7 +86,6 @@ impl Assembler {
             stream,
             lanes,
             scratch,
-            age_max_ns,
         }
     }
 

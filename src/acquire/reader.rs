@@ -114,7 +114,7 @@ struct FailureGuard {
 impl Drop for FailureGuard {
     fn drop(&mut self) {
         self.events
-            .send(self.source, self.clock.now_ns(), EventKind::Failed);
+            .send(Some(self.source), self.clock.now_ns(), EventKind::Failed);
     }
 }
 
@@ -162,7 +162,7 @@ impl Running {
         let mut connected_before = false;
         while let Some(mut link) = self.open() {
             self.events
-                .send(self.source, self.clock.now_ns(), EventKind::Connected);
+                .send(Some(self.source), self.clock.now_ns(), EventKind::Connected);
             if connected_before {
                 self.counts.add_reconnect();
             }
@@ -208,7 +208,8 @@ impl Running {
                     reason: reason.clone(),
                     permission_group,
                 };
-                self.events.send(Some(self.source), self.clock.now_ns(), kind);
+                self.events
+                    .send(Some(self.source), self.clock.now_ns(), kind);
                 said = Some(reason);
             }
             if self.stop.wait(self.backoff.next(fastrand::f64())) {
@@ -248,6 +249,7 @@ impl Running {
                     // A read takes all that has come, so a device that never falls silent is
                     // stopped here; one that does is stopped in the wait.
                     if self.stop.is_triggered() {
+                        self.counts.add_skipped(filled);
                         return Ended::Stopped;
                     }
                 }
@@ -258,8 +260,14 @@ impl Running {
                         self.events.send(Some(self.source), now_ns, kind);
                     }
                 }
-                Read::Stopped => return Ended::Stopped,
-                Read::Gone(reason) => return Ended::Gone(reason),
+                Read::Stopped => {
+                    self.counts.add_skipped(filled);
+                    return Ended::Stopped;
+                }
+                Read::Gone(reason) => {
+                    self.counts.add_skipped(filled);
+                    return Ended::Gone(reason);
+                }
             }
         }
     }
@@ -301,13 +309,7 @@ impl Watch {
         }
     }
 
-    fn bytes(
-        &mut self,
-        input: &[u8],
-        count: usize,
-        now_ns: i64,
-        frames: u64,
-    ) -> Option<EventKind> {
+    fn bytes(&mut self, input: &[u8], count: usize, now_ns: i64, frames: u64) -> Option<EventKind> {
         if !self.any_bytes {
             (self.any_bytes, self.first_bytes_ns) = (true, now_ns);
         }

@@ -37,6 +37,16 @@ impl Severity {
         ("warning", Self::Warning),
         ("critical", Self::Critical),
     ];
+
+    /// Its name in the configuration and in the journal.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
 }
 
 /// A threshold rule.

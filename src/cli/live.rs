@@ -4,7 +4,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use ratatui::layout::Constraint;
-use ratatui::style::{Modifier, Style, Stylize};
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Cell, Paragraph, Row, Table, Widget};
 use ratatui::{DefaultTerminal, TerminalOptions, Viewport};
@@ -41,11 +41,20 @@ fn line(run: &Run, notice: &Notice) -> Option<String> {
                 Change::Cleared => format!("{} is back at {:.6}", rule.channel, alert.value),
             };
             let name = &rule.options.name;
-            Some(format!("{} {word} {severity} {name}: {text}", time_of_day(alert.time_ns)))
+            Some(format!(
+                "{} {word} {severity} {name}: {text}",
+                time_of_day(alert.time_ns)
+            ))
         }
         Notice::Event(event) => {
-            let source = event.source.map_or("host", |source| run.names().source(source));
-            Some(format!("{} {source}: {}", time_of_day(event.time_ns), event.kind))
+            let source = event
+                .source
+                .map_or("host", |source| run.names().source(source));
+            Some(format!(
+                "{} {source}: {}",
+                time_of_day(event.time_ns),
+                event.kind
+            ))
         }
         Notice::Wake => None,
     }
@@ -75,7 +84,10 @@ struct Rates {
 
 impl Rates {
     fn new(run: &Run) -> Self {
-        Self { frames: run.ledger().sources().map(|s| s.frames()).collect(), at: Instant::now() }
+        Self {
+            frames: run.ledger().sources().map(|s| s.frames()).collect(),
+            at: Instant::now(),
+        }
     }
 
     #[allow(clippy::cast_precision_loss)]
@@ -83,7 +95,12 @@ impl Rates {
         let seconds = self.at.elapsed().as_secs_f64().max(1e-3);
         self.at = Instant::now();
         let now_ns = run.clock().now_ns();
-        let sources = run.plan().sources.iter().zip(run.ledger().sources()).zip(run.boards());
+        let sources = run
+            .plan()
+            .sources
+            .iter()
+            .zip(run.ledger().sources())
+            .zip(run.boards());
         sources
             .enumerate()
             .map(|(index, ((source, counts), boards))| {
@@ -95,7 +112,9 @@ impl Rates {
                     name: source.name.clone(),
                     rate: (frames - before) as f64 / seconds,
                     nominal: source.rate_hz,
-                    waiting: counts.acquired().saturating_sub(counts.journaled() + counts.dropped()),
+                    waiting: counts
+                        .acquired()
+                        .saturating_sub(counts.journaled() + counts.dropped()),
                     dropped: counts.dropped(),
                     last: last.map_or_else(String::new, |shown| {
                         let channel = &source.channels[0];
@@ -125,9 +144,14 @@ impl Live {
         let height = u16::try_from(rows + 3).unwrap_or(u16::MAX);
         // Not raw mode: Ctrl-C stays the terminal's, and arrives as a signal like everywhere else.
         let backend = ratatui::backend::CrosstermBackend::new(io::stdout());
-        let options = TerminalOptions { viewport: Viewport::Inline(height) };
+        let options = TerminalOptions {
+            viewport: Viewport::Inline(height),
+        };
         let terminal = ratatui::Terminal::with_options(backend, options)?;
-        Ok(Self { terminal, rates: Rates::new(run) })
+        Ok(Self {
+            terminal,
+            rates: Rates::new(run),
+        })
     }
 }
 
@@ -140,7 +164,9 @@ impl View for Live {
     }
 
     fn notice(&mut self, run: &Run, notice: &Notice) {
-        let Some(text) = line(run, notice) else { return };
+        let Some(text) = line(run, notice) else {
+            return;
+        };
         let style = match notice {
             Notice::Alert(alert) if alert.change == Change::Fired => {
                 match run.names().rules[alert.rule].options.severity {
@@ -163,9 +189,19 @@ impl View for Live {
                 Some(nominal) => format!("{:.0} / {nominal:.0}", source.rate),
                 None => format!("{:.0}", source.rate),
             };
-            let slow = source.nominal.is_some_and(|nominal| source.rate < 0.9 * nominal);
-            let rate_style = if slow { Style::new().yellow() } else { Style::new() };
-            let dropped_style = if source.dropped > 0 { Style::new().red() } else { Style::new() };
+            let slow = source
+                .nominal
+                .is_some_and(|nominal| source.rate < 0.9 * nominal);
+            let rate_style = if slow {
+                Style::new().yellow()
+            } else {
+                Style::new()
+            };
+            let dropped_style = if source.dropped > 0 {
+                Style::new().red()
+            } else {
+                Style::new()
+            };
             Row::new([
                 Cell::new(source.name.clone()),
                 Cell::new(Line::styled(rate, rate_style).right_aligned()),
@@ -173,8 +209,12 @@ impl View for Live {
                 Cell::new(Line::styled(source.dropped.to_string(), dropped_style).right_aligned()),
                 Cell::new(source.last.clone()),
                 Cell::new(
-                    Line::raw(source.age_ms.map_or_else(String::new, |ms| format!("{ms:.0} ms")))
-                        .right_aligned(),
+                    Line::raw(
+                        source
+                            .age_ms
+                            .map_or_else(String::new, |ms| format!("{ms:.0} ms")),
+                    )
+                    .right_aligned(),
                 ),
             ])
         });
@@ -186,11 +226,22 @@ impl View for Live {
             Constraint::Min(20),
             Constraint::Length(9),
         ];
-        let header = Row::new(["source", "frames/s", "waiting", "dropped", "last value", "age"])
-            .style(Style::new().add_modifier(Modifier::BOLD));
+        let header = Row::new([
+            "source",
+            "frames/s",
+            "waiting",
+            "dropped",
+            "last value",
+            "age",
+        ])
+        .style(Style::new().add_modifier(Modifier::BOLD));
         let table = Table::new(rows, widths).header(header).column_spacing(2);
         let totals = run.ledger().totals(0);
-        let more = if hidden > 0 { format!("{hidden} sources more; ") } else { String::new() };
+        let more = if hidden > 0 {
+            format!("{hidden} sources more; ")
+        } else {
+            String::new()
+        };
         let foot = Paragraph::new(Line::from(vec![
             Span::raw(format!(
                 "{more}run {}: {} samples acquired, {} journaled, {} dropped",
@@ -204,11 +255,9 @@ impl View for Live {
         // A terminal that went away does not stop the acquisition.
         let _ = self.terminal.draw(|frame| {
             let area = frame.area();
-            let [above, below] = ratatui::layout::Layout::vertical([
-                Constraint::Min(1),
-                Constraint::Length(1),
-            ])
-            .areas(area);
+            let [above, below] =
+                ratatui::layout::Layout::vertical([Constraint::Min(1), Constraint::Length(1)])
+                    .areas(area);
             frame.render_widget(table, above);
             frame.render_widget(foot, below);
         });
@@ -241,7 +290,11 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(10);
 impl Plain {
     /// `silent`: print nothing at all.
     pub(super) fn new(silent: bool) -> Self {
-        Self { silent, rates: None, next: Instant::now() + PLAIN_INTERVAL }
+        Self {
+            silent,
+            rates: None,
+            next: Instant::now() + PLAIN_INTERVAL,
+        }
     }
 
     fn print(&self, text: &str) {

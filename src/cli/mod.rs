@@ -9,12 +9,14 @@
 
 mod bench;
 mod check;
+mod export;
+mod journal;
 mod live;
 mod ports;
 mod run;
 
 use std::fmt::Display;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -47,6 +49,10 @@ enum Command {
     Run(run::Args),
     /// Say whether a configuration is right, and whether it can work; touch nothing.
     Check(check::Args),
+    /// Write samples, gaps or events of the journal as CSV.
+    Export(export::Args),
+    /// Verify or repair the journal on disk.
+    Journal(journal::Args),
     /// List the serial ports, who uses them, and why one cannot be opened.
     Ports(ports::Args),
     /// Measure this machine with Kymo's own parts.
@@ -76,6 +82,8 @@ pub fn main() -> ExitCode {
     let done = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Export(args) => export::run(&args),
+        Command::Journal(args) => journal::run(&args),
         Command::Ports(args) => ports::run(&args),
         Command::Bench(args) => bench::run(&args).map_err(Failure::Running),
     };
@@ -105,10 +113,42 @@ struct ConfigArgs {
     data_dir: Option<PathBuf>,
 }
 
+/// Where recorded data are, for the commands that only read them.
+#[derive(Debug, clap::Args)]
+struct DataArgs {
+    /// Where the data are. Without it, the configuration says.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// The configuration that says where the data are.
+    #[arg(long, value_name = "FILE", default_value = "config.toml")]
+    config: PathBuf,
+}
+
+impl DataArgs {
+    fn data_dir(&self) -> Result<PathBuf, Failure> {
+        if let Some(data_dir) = &self.data_dir {
+            return Ok(data_dir.clone());
+        }
+        let mistakes = |mistakes: config::Mistakes| Failure::Usage(render(&mistakes));
+        config::load(&self.config)
+            .map(|plan| plan.data_dir)
+            .map_err(mistakes)
+    }
+}
+
+/// Says something to whoever looks on, beside the output.
+fn note(text: impl Display) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn render(mistakes: &config::Mistakes) -> String {
+    mistakes.render(std::io::stderr().is_terminal())
+}
+
 /// The plan of a configuration file, with the command line's changes.
 fn load_plan(args: &ConfigArgs) -> Result<Plan, Failure> {
     let mut plan =
-        config::load(&args.config).map_err(|mistakes| Failure::Usage(mistakes.to_string()))?;
+        config::load(&args.config).map_err(|mistakes| Failure::Usage(render(&mistakes)))?;
     if let Some(data_dir) = &args.data_dir {
         plan.move_to(data_dir);
     }
@@ -117,17 +157,5 @@ fn load_plan(args: &ConfigArgs) -> Result<Plan, Failure> {
 
 /// A duration on the command line: `10s`, `1500ms`, `2h`.
 fn parse_duration(text: &str) -> Result<Duration, String> {
-    let split = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let seconds = match unit {
-        "us" => 1e-6,
-        "ms" => 1e-3,
-        "s" => 1.0,
-        "m" | "min" => 60.0,
-        "h" => 3600.0,
-        "d" => 86_400.0,
-        _ => return Err("a number with us, ms, s, min, h or d is expected, as in `10s`".to_owned()),
-    };
-    let number: f64 = number.trim().parse().map_err(|_| format!("`{number}` is no number"))?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
+    config::values::parse_duration(text)
 }

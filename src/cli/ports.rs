@@ -30,7 +30,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             ports.push(Port { path, usb: None });
         }
     }
-    let rows: Vec<Value> = ports.iter().map(|port| describe(port, plan.as_ref())).collect();
+    let rows: Vec<Value> = ports
+        .iter()
+        .map(|port| describe(port, plan.as_ref()))
+        .collect();
     if args.json {
         say(serde_json::to_string_pretty(&rows)?);
         return Ok(());
@@ -40,7 +43,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     for row in &rows {
         let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
-        let used = row["sources"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        let used = row["sources"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str);
         let used: Vec<&str> = used.collect();
         let mut line = format!("{:<16} {}", text("path"), text("device"));
         if !used.is_empty() {
@@ -81,12 +88,18 @@ fn describe(port: &Port, plan: Option<&Plan>) -> Value {
         let name: Vec<&str> = name.into_iter().flatten().collect();
         let serial = usb.serial_number.as_deref().map(|s| format!(" serial {s}"));
         let (vendor, product) = (usb.vendor_id, usb.product_id);
-        format!("{vendor:04x}:{product:04x} {}{}", name.join(" "), serial.unwrap_or_default())
+        format!(
+            "{vendor:04x}:{product:04x} {}{}",
+            name.join(" "),
+            serial.unwrap_or_default()
+        )
     });
     let problem = ports::probe(&port.path).err();
     let sources = plan.iter().flat_map(|plan| configured(plan));
-    let sources: Vec<String> =
-        sources.filter(|(_, path)| same(path, &port.path)).map(|(name, _)| name).collect();
+    let sources: Vec<String> = sources
+        .filter(|(_, path)| same(path, &port.path))
+        .map(|(name, _)| name)
+        .collect();
     json!({
         "path": port.path.to_string_lossy(),
         "device": device,
@@ -107,12 +120,12 @@ fn describe(port: &Port, plan: Option<&Plan>) -> Value {
 /// What a person can do about it.
 fn hint(problem: &OpenError) -> Option<String> {
     match problem {
-        OpenError::NoPermission { group: Some(group), .. } => Some(format!(
+        OpenError::NoPermission {
+            group: Some(group), ..
+        } => Some(format!(
             "join the group with `sudo usermod -aG {group} $USER` and log in again"
         )),
-        OpenError::InUse { path } => {
-            Some(format!("`fuser -v {}` says by whom", path.display()))
-        }
+        OpenError::InUse { path } => Some(format!("`fuser -v {}` says by whom", path.display())),
         _ => None,
     }
 }

@@ -42,8 +42,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let duration = plan.duration;
     // The report's file is made before the run: to find out afterwards that it cannot be written is too late.
     if let Some(path) = &args.report {
-        std::fs::File::create(path)
-            .map_err(|error| Failure::Usage(format!("error: cannot write {}: {error}", path.display())))?;
+        std::fs::File::create(path).map_err(|error| {
+            Failure::Usage(format!("error: cannot write {}: {error}", path.display()))
+        })?;
     }
     let mut run = Run::start(plan, Clock::system()).map_err(|error| match error {
         Error::DataDir(error) => Failure::Usage(format!("error: {error}")),
@@ -61,7 +62,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     loop {
         let now = Instant::now();
         let end = duration.map_or(next_tick, |duration| (started + duration).min(next_tick));
-        match run.notices().recv_timeout(end.saturating_duration_since(now)) {
+        match run
+            .notices()
+            .recv_timeout(end.saturating_duration_since(now))
+        {
             Ok(notice) => view.notice(&run, &notice),
             Err(flume::RecvTimeoutError::Disconnected) => break,
             Err(flume::RecvTimeoutError::Timeout) => {}
@@ -88,9 +92,15 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         std::fs::write(path, format!("{json}\n"))
             .with_context(|| format!("cannot write the report {}", path.display()))?;
     }
-    if args.json { say(&json) } else { say(report.text()) }
+    if args.json {
+        say(&json)
+    } else {
+        say(report.text())
+    }
     match report.failure {
-        Some(failure) => Err(Failure::Running(anyhow::anyhow!("the run failed: {failure}"))),
+        Some(failure) => Err(Failure::Running(anyhow::anyhow!(
+            "the run failed: {failure}"
+        ))),
         None if !report.ledger.balanced => Err(Failure::OutOfBalance(
             "the ledger is out of balance: samples are missing that nobody dropped".to_owned(),
         )),

@@ -1,3 +1,209 @@
 //! The configuration as it is written, and the checked plan made from it: two types.
+//!
+//! The written one is the TOML document with the place of every key and value
+//! ([`toml::de::DeTable`]); the checked one is the [`plan::Plan`].
+//!
+//! **Always holds.** Every mistake is told at once, each with file, line, column, what is there
+//! and what would be right, before anything is opened. No text makes it panic.
+//!
+//! **Must not know.** Whether a device is there, and what will be done with the plan.
 
+mod calibration;
+mod mistakes;
 pub mod plan;
+mod protocol;
+mod rule;
+mod section;
+mod source;
+pub mod values;
+
+use std::path::{Path, PathBuf};
+
+use toml::de::DeTable;
+
+use mistakes::Found;
+pub use mistakes::Mistakes;
+use plan::{DEVICES_DIR, Plan, SOURCES_MAX};
+use section::{At, Section};
+use values::{duration, integer, number, size, text};
+
+use crate::journal;
+
+/// The longest configuration read, bytes: a thousand sources fit in a quarter of it.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// Reads and checks a configuration file.
+///
+/// # Errors
+/// If it cannot be read, or has mistakes: all of them.
+pub fn load(path: &Path) -> Result<Plan, Mistakes> {
+    let cannot = |what: String, help: &str| Mistakes::of_file(&what, help);
+    let shown = path.display();
+    let size = std::fs::metadata(path).map(|found| found.len());
+    if size.is_ok_and(|size| size > FILE_BYTES_MAX) {
+        return Err(cannot(
+            format!("{shown} is over {} MiB long", FILE_BYTES_MAX >> 20),
+            "is this a configuration? Name another with --config FILE",
+        ));
+    }
+    let bytes = std::fs::read(path).map_err(|error| {
+        cannot(
+            format!("cannot read the configuration {shown}: {error}"),
+            "name another with --config FILE",
+        )
+    })?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        let line = error.as_bytes()[..at]
+            .iter()
+            .filter(|byte| **byte == b'\n')
+            .count()
+            + 1;
+        cannot(
+            format!("{shown} is not UTF-8 text, from line {line} on (byte {at})"),
+            "save it as UTF-8",
+        )
+    })?;
+    parse(&shown.to_string(), &text)
+}
+
+/// Checks a configuration; `name` is what its mistakes call it.
+///
+/// # Errors
+/// Its mistakes, all of them.
+pub fn parse(name: &str, text: &str) -> Result<Plan, Mistakes> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let found = Found::default();
+    if errors.is_empty() {
+        let plan = read(text, document.get_ref(), &found);
+        if let (Some(plan), true) = (plan, found.is_empty()) {
+            return Ok(plan);
+        }
+    }
+    // What is no TOML cannot be judged further: what follows a missing quote means something else.
+    for error in errors {
+        let span = error.span().unwrap_or(0..0);
+        found.add(span, error.message(), "this is not TOML", None);
+    }
+    Err(found.into_mistakes(name, text))
+}
+
+/// The plan, if there is enough for one. If anything was found, it is not to be used.
+fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
+    let root = Section::root(document, found);
+    let (data_dir, duration) = run(&root);
+    let journal = journal(&root);
+    let simulators = simulators(&root, &data_dir);
+    let tables = root.tables("source");
+    if tables.is_empty() && found.is_empty() {
+        found.add(
+            0..0,
+            "there is no source",
+            "nothing to acquire",
+            Some("add a [source.NAME] table: docs/configuration.md shows how"),
+        );
+    }
+    if tables.len() > SOURCES_MAX {
+        found.add(
+            0..0,
+            &format!("{} sources are more than {SOURCES_MAX}", tables.len()),
+            "",
+            None,
+        );
+        return None;
+    }
+    let mut sources = Vec::with_capacity(tables.len());
+    let mut read_by: Vec<Option<String>> = vec![None; simulators.len()];
+    for table in &tables {
+        let source = source::read(table, &simulators, &mut read_by);
+        sources.push(source);
+    }
+    let rules = rule::read_all(&root, &sources);
+    root.finish();
+    Some(Plan {
+        text: text.to_owned(),
+        data_dir,
+        duration,
+        journal,
+        sources: sources
+            .into_iter()
+            .map(|source| source.plan)
+            .collect::<Option<_>>()?,
+        simulators: simulators
+            .into_iter()
+            .map(|simulator| simulator.options)
+            .collect(),
+        rules,
+    })
+}
+
+fn run(root: &Section<'_>) -> (PathBuf, Option<std::time::Duration>) {
+    let section = root.table("run");
+    let data_dir = section
+        .as_ref()
+        .and_then(|section| section.get("data_dir", text));
+    let data_dir = data_dir.map_or_else(|| "kymo-data".to_owned(), |dir| dir.value);
+    let limits = (
+        std::time::Duration::from_millis(1),
+        std::time::Duration::MAX,
+    );
+    let stop = section
+        .as_ref()
+        .and_then(|section| section.get("duration", duration(limits)));
+    if let Some(section) = section {
+        section.finish();
+    }
+    (PathBuf::from(data_dir), stop.map(|stop| stop.value))
+}
+
+fn journal(root: &Section<'_>) -> journal::Options {
+    let mut options = journal::Options::default();
+    let Some(section) = root.table("journal") else {
+        return options;
+    };
+    let ms = std::time::Duration::from_millis;
+    let interval = section.get("commit_interval", duration((ms(1), ms(60_000))));
+    options.commit_interval = interval.map_or(options.commit_interval, |at| at.value);
+    let segment = section.get("segment_size", size(1 << 20..=4 << 30));
+    options.segment_bytes = segment.map_or(options.segment_bytes, |at| at.value);
+    if let Some(queues) = section.table("queue_blocks") {
+        for priority in kymo_drivers::block::Priority::ALL {
+            if let Some(blocks) = queues.get(priority.name(), integer(1..=65_536)) {
+                options.queue_blocks[priority.index()] =
+                    usize::try_from(blocks.value).unwrap_or(usize::MAX);
+            }
+        }
+        queues.finish();
+    }
+    section.finish();
+    options
+}
+
+/// A simulated device, and where it is declared.
+struct Simulator {
+    name: String,
+    options: kymo_simulators::Options,
+}
+
+fn simulators(root: &Section<'_>, data_dir: &Path) -> Vec<Simulator> {
+    let links = data_dir.join(DEVICES_DIR);
+    let kinds: Vec<(&str, &str)> = kymo_simulators::DEVICES
+        .iter()
+        .map(|kind| (kind.name, kind.name))
+        .collect();
+    let mut simulators = Vec::new();
+    for section in root.tables("simulator") {
+        section.check_name("simulated device");
+        let device: Option<At<&str>> = section.need("device", values::choice(&kinds));
+        let rate_hz = section.get("rate_hz", number(1e-3..=1e7));
+        let seed = section.get("seed", integer(0..=i64::MAX));
+        section.finish();
+        let name = section.name().to_owned();
+        let device = device.map_or("", |device| device.value);
+        let mut options = kymo_simulators::Options::new(name.clone(), device, links.clone());
+        options.rate_hz = rate_hz.map(|rate| rate.value);
+        options.seed = seed.map_or(0, |seed| seed.value.unsigned_abs());
+        simulators.push(Simulator { name, options });
+    }
+    simulators
+}

@@ -138,11 +138,12 @@ impl BlockSummary {
     /// As [`BlockSummary::parse`], with the number of the axis and the time it starts.
     fn take(cut: &mut Cut<'_>) -> Result<(Self, u8, i64), Error> {
         let fixed = cut.take(FIXED_BYTES)?;
-        let priority = Priority::ALL
-            .get(usize::from(fixed[3]))
-            .ok_or_else(|| Error::BadPayload {
-                what: format!("priority {} is not known", fixed[3]),
-            })?;
+        let priority =
+            Priority::ALL
+                .get(usize::from(fixed[3]))
+                .ok_or_else(|| Error::BadPayload {
+                    what: format!("priority {} is not known", fixed[3]),
+                })?;
         let start_ns = i64_at(fixed, 32);
         let axis = match fixed[10] {
             AXIS_REGULAR => Axis::Regular {

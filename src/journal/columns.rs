@@ -75,7 +75,9 @@ fn grow(out: &mut Vec<u8>, bytes: usize) -> &mut [u8] {
 fn is_constant(values: &[f64]) -> bool {
     let first = values[0].to_bits();
     values.chunks(CHUNK).all(|chunk| {
-        let different = chunk.iter().fold(0, |all, value| all | (value.to_bits() ^ first));
+        let different = chunk
+            .iter()
+            .fold(0, |all, value| all | (value.to_bits() ^ first));
         different == 0
     })
 }
@@ -115,7 +117,10 @@ enum Fit {
 #[inline(always)]
 fn quantise(value: f64, inverse: f64, offset: f64) -> i32 {
     const ROUND: f64 = 6_755_399_441_055_744.0;
-    #[allow(clippy::cast_possible_truncation, reason = "the low bits are what is wanted")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "the low bits are what is wanted"
+    )]
     let low = ((value - offset) * inverse + ROUND).to_bits() as u32;
     low.cast_signed()
 }
@@ -125,7 +130,10 @@ fn restore(integer: i32, scale: f64, offset: f64) -> f64 {
     f64::from(integer) * scale + offset
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "compared with the whole right there")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "compared with the whole right there"
+)]
 fn scaled_16(values: &[f64], scale: f64, offset: f64, out: &mut [u8]) -> Fit {
     let inverse = 1.0 / scale;
     let (places, _) = out.as_chunks_mut::<2>();
@@ -164,7 +172,10 @@ fn scaled_32(values: &[f64], scale: f64, offset: f64, out: &mut [u8]) -> Fit {
     Fit::Exact
 }
 
-#[allow(clippy::cast_possible_truncation, reason = "compared with the whole right there")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "compared with the whole right there"
+)]
 fn encode_single(values: &[f64], out: &mut [u8]) -> bool {
     let (places, _) = out.as_chunks_mut::<4>();
     for (chunk, places) in values.chunks(CHUNK).zip(places.chunks_mut(CHUNK)) {
@@ -196,9 +207,11 @@ pub(super) fn decode(bytes: &mut Cut<'_>, count: usize, out: &mut Vec<f64>) -> R
         code if code == Encoding::Scaled16 as u8 => {
             let (scale, offset) = (bytes.f64()?, bytes.f64()?);
             let (places, _) = bytes.take_padded(count * 2)?.as_chunks::<2>();
-            out.extend(places.iter().map(|place| {
-                restore(i32::from(i16::from_le_bytes(*place)), scale, offset)
-            }));
+            out.extend(
+                places
+                    .iter()
+                    .map(|place| restore(i32::from(i16::from_le_bytes(*place)), scale, offset)),
+            );
         }
         code if code == Encoding::Scaled32 as u8 => {
             let (scale, offset) = (bytes.f64()?, bytes.f64()?);
@@ -211,7 +224,11 @@ pub(super) fn decode(bytes: &mut Cut<'_>, count: usize, out: &mut Vec<f64>) -> R
         }
         code if code == Encoding::Single as u8 => {
             let (places, _) = bytes.take_padded(count * 4)?.as_chunks::<4>();
-            out.extend(places.iter().map(|place| f64::from(f32::from_le_bytes(*place))));
+            out.extend(
+                places
+                    .iter()
+                    .map(|place| f64::from(f32::from_le_bytes(*place))),
+            );
         }
         code => {
             return Err(Error::BadPayload {
@@ -231,7 +248,10 @@ pub(super) fn encode_steps(times_ns: &[i64], out: &mut Vec<u8>) -> bool {
     for (pair, place) in times_ns.windows(2).zip(places) {
         let step = pair[1].wrapping_sub(pair[0]).cast_unsigned();
         high |= step >> 32;
-        #[allow(clippy::cast_possible_truncation, reason = "the high half is gathered above")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "the high half is gathered above"
+        )]
         let low = step as u32;
         *place = low.to_le_bytes();
     }
@@ -246,12 +266,12 @@ pub(super) struct Cut<'a>(pub(super) &'a [u8]);
 
 impl<'a> Cut<'a> {
     pub(super) fn take(&mut self, bytes: usize) -> Result<&'a [u8], Error> {
-        let (taken, rest) =
-            self.0
-                .split_at_checked(bytes)
-                .ok_or_else(|| Error::BadPayload {
-                    what: format!("{bytes} bytes wanted where {} are left", self.0.len()),
-                })?;
+        let (taken, rest) = self
+            .0
+            .split_at_checked(bytes)
+            .ok_or_else(|| Error::BadPayload {
+                what: format!("{bytes} bytes wanted where {} are left", self.0.len()),
+            })?;
         self.0 = rest;
         Ok(taken)
     }
@@ -324,9 +344,18 @@ mod tests {
             integers.iter().map(|i| f64::from(*i) * 0.1 + 3.0).collect()
         };
         let quantum = Some((0.1, 3.0));
-        assert_eq!(round_trip(&[1.1, 1.1, 1.1], quantum).0, Encoding::Constant as u8);
-        assert_eq!(round_trip(&scaled(&[1, -32768, 32767]), quantum).0, Encoding::Scaled16 as u8);
-        assert_eq!(round_trip(&scaled(&[1, 32768]), quantum).0, Encoding::Scaled32 as u8);
+        assert_eq!(
+            round_trip(&[1.1, 1.1, 1.1], quantum).0,
+            Encoding::Constant as u8
+        );
+        assert_eq!(
+            round_trip(&scaled(&[1, -32768, 32767]), quantum).0,
+            Encoding::Scaled16 as u8
+        );
+        assert_eq!(
+            round_trip(&scaled(&[1, 32768]), quantum).0,
+            Encoding::Scaled32 as u8
+        );
         assert_eq!(
             round_trip(&scaled(&[1, i32::MIN, i32::MAX]), quantum).0,
             Encoding::Scaled32 as u8
@@ -336,6 +365,9 @@ mod tests {
         let mut one_nan = scaled(&[1, 2, 3]);
         one_nan[1] = f64::from_bits(0x7ff4_dead_beef_0001);
         assert_eq!(round_trip(&one_nan, quantum).0, Encoding::Plain as u8);
-        assert_eq!(round_trip(&[0.0, -0.0], Some((1.0, 0.0))).0, Encoding::Single as u8);
+        assert_eq!(
+            round_trip(&[0.0, -0.0], Some((1.0, 0.0))).0,
+            Encoding::Single as u8
+        );
     }
 }

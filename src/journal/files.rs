@@ -296,9 +296,7 @@ impl Dir {
 
     pub(super) fn remove(&self, name: &str) -> Result<(), Error> {
         let path = self.file(name);
-        self.files
-            .remove(&path)
-            .map_err(Error::io("remove", &path))
+        self.files.remove(&path).map_err(Error::io("remove", &path))
     }
 
     /// As [`Dir::remove`], content if there is no such file.

@@ -13,15 +13,17 @@ use std::thread::Thread;
 
 use kymo_drivers::block::BlockData;
 
+use super::Clock;
 use super::block::{self, Quantum};
 use super::error::Error;
 use super::files::{Dir, Handle};
-use super::prepare::{Preparer, Publish, Rotation, Step};
+#[cfg(test)]
+use super::prepare::Step;
+use super::prepare::{Preparer, Publish, Rotation};
 use super::record::{self, FLAG_REPEATED, HEAD_BYTES, Head, Kind, NO_SOURCE, RECORD_BYTES_MAX};
 use super::recover::Start;
 use super::segment::{self, HEADER_BYTES, Header, NEXT_NAME};
 use super::status::Shared;
-use super::Clock;
 
 /// The buffer is written out when it holds this much: large enough that the system call costs
 /// nothing beside the copy, small enough to stay in the cache.
@@ -49,7 +51,10 @@ pub(super) enum Hands {
     /// A thread of its own.
     Thread(Thread),
     /// The caller, when the log has to wait or a test says so.
-    #[cfg_attr(not(test), allow(dead_code, reason = "tests drive the preparer by hand"))]
+    #[cfg_attr(
+        not(test),
+        allow(dead_code, reason = "tests drive the preparer by hand")
+    )]
     Inline(Preparer),
 }
 

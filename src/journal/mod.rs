@@ -71,14 +71,12 @@ mod reader;
 mod record;
 mod recover;
 mod repair;
+mod runs;
 mod scan;
 mod segment;
 mod status;
 mod verify;
 mod writer;
-
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -93,6 +91,7 @@ pub use reader::{Filter, From, Lost, Next, Reader, Record, Until};
 pub use record::{Kind, RECORD_BYTES_MAX};
 pub use recover::{Damaged, Missing, Recovery, Torn};
 pub use repair::{RepairReport, RepairedSegment, repair};
+pub use runs::{FoundRun, runs};
 pub use segment::FORMAT_VERSION;
 pub use status::{DurableSeq, Status};
 pub use verify::{BadRange, Progress, Report, RunSpan, SegmentReport, verify};

@@ -175,7 +175,9 @@ impl Preparer {
         let is_blocked = trouble.is_some();
         self.shared.set_trouble(trouble);
         // Release: who sees the flag finds the reason.
-        self.rotation.is_blocked.store(is_blocked, Ordering::Release);
+        self.rotation
+            .is_blocked
+            .store(is_blocked, Ordering::Release);
         self.rotation.wake_writer();
     }
 

@@ -125,7 +125,8 @@ impl Queues {
         let block = queue.pop()?;
         // Relaxed: see `is_urgent`.
         self.queued_blocks.fetch_sub(1, Ordering::Relaxed);
-        self.queued_bytes.fetch_sub(bytes(&block), Ordering::Relaxed);
+        self.queued_bytes
+            .fetch_sub(bytes(&block), Ordering::Relaxed);
         // Pairs with the fence in `Sender::wants_room`: either the producer sees the place that
         // this pop made, or we see that it wants to be told.
         fence(Ordering::SeqCst);
@@ -159,11 +160,9 @@ impl Sender {
     ///
     /// Says yes once the journal has failed: nobody should wait for it then.
     #[must_use]
-    pub fn has_room(&mut self, priority: Priority) -> bool {
+    pub fn has_room(&self, priority: Priority) -> bool {
         let index = priority.index();
-        self.shared.has_failed()
-            || !self.queues.blocks[index].is_full()
-            || !self.wants_room(index)
+        self.shared.has_failed() || !self.queues.blocks[index].is_full() || !self.wants_room(index)
     }
 
     /// Asks to be told of room; whether there still is none.

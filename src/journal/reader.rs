@@ -14,6 +14,7 @@ use super::record::{Head, Kind, NO_SOURCE};
 use super::scan::{Found, Scan};
 use super::segment::{self, HEADER_BYTES, Header, HeaderState};
 use super::status::DurableSeq;
+use super::verify::Progress;
 
 /// Where to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,6 +130,8 @@ pub struct Reader {
     /// Up to which the journal says that it was committed.
     stated_seq: u64,
     open: Option<Open>,
+    /// The segments from the first one read on, by their first seqs, with their sizes, when it was opened.
+    sizes: Vec<(u64, u64)>,
 }
 
 impl Reader {
@@ -150,6 +153,15 @@ impl Reader {
             From::Seq(seq) => (seq, i64::MIN),
             From::Time(time_ns) => (seek(&dir, &segments, time_ns)?.unwrap_or(oldest), time_ns),
         };
+        let begin = segments
+            .partition_point(|first| *first <= next_seq)
+            .saturating_sub(1);
+        let mut sizes = Vec::with_capacity(segments.len() - begin.min(segments.len()));
+        for first_seq in segments.get(begin..).unwrap_or_default() {
+            if let Some(file) = dir.open_if_there(&segment::name(*first_seq))? {
+                sizes.push((*first_seq, file.size()?));
+            }
+        }
         Ok(Self {
             dir,
             until,
@@ -158,6 +170,7 @@ impl Reader {
             next_seq,
             stated_seq: 0,
             open: None,
+            sizes,
         })
     }
 
@@ -165,6 +178,18 @@ impl Reader {
     #[must_use]
     pub fn next_seq(&self) -> u64 {
         self.next_seq
+    }
+
+    /// How far it has come, in bytes of segments that were there when it was opened.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let first_seq = self.open.as_ref().map_or(0, |open| open.first_seq);
+        let passed = self.sizes.iter().filter(|(seq, _)| *seq < first_seq);
+        let passed: u64 = passed.map(|(_, size)| size).sum();
+        Progress {
+            bytes: passed + self.open.as_ref().map_or(0, |open| open.at),
+            bytes_total: self.sizes.iter().map(|(_, size)| size).sum(),
+        }
     }
 
     /// The next record that is wanted, a hole, or the end for now.
@@ -176,7 +201,10 @@ impl Reader {
             Stop::Lost(lost) => return Ok(Next::Lost(lost)),
             Stop::End => return Ok(Next::End),
         };
-        let payload = self.open.as_ref().map_or(&[][..], |open| open.scan.payload());
+        let payload = self
+            .open
+            .as_ref()
+            .map_or(&[][..], |open| open.scan.payload());
         Ok(Next::Record(Record {
             seq: head.seq,
             kind: Kind::from_code(head.kind),

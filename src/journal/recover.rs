@@ -105,7 +105,9 @@ impl Recovery {
         for missing in &self.missing {
             messages.push(format!(
                 "the segment {} is missing: records {} to {} are gone",
-                segment::name(missing.first_seq), missing.first_seq, missing.before - 1
+                segment::name(missing.first_seq),
+                missing.first_seq,
+                missing.before - 1
             ));
         }
         for path in &self.doubled {
@@ -115,10 +117,16 @@ impl Recovery {
             ));
         }
         for path in &self.bad_headers {
-            messages.push(format!("{}: the segment's header is damaged", path.display()));
+            messages.push(format!(
+                "{}: the segment's header is damaged",
+                path.display()
+            ));
         }
         if let Some(path) = &self.set_aside {
-            messages.push(format!("{}: holds no readable record and was set aside", path.display()));
+            messages.push(format!(
+                "{}: holds no readable record and was set aside",
+                path.display()
+            ));
         }
         messages
     }
@@ -170,18 +178,16 @@ fn check_chain(dir: &Dir, segments: &[u64], recovery: &mut Recovery) -> Result<(
     for first_seq in segments {
         let file = dir.open(&segment::name(*first_seq), false)?;
         match Header::read(&file, *first_seq)? {
-            HeaderState::Good(header) => {
-                match before {
-                    Some(before) if before < header.previous => recovery.missing.push(Missing {
-                        first_seq: header.previous,
-                        before: *first_seq,
-                    }),
-                    Some(before) if before > header.previous => {
-                        recovery.doubled.push(dir.file(&segment::name(before)));
-                    }
-                    _ => {}
+            HeaderState::Good(header) => match before {
+                Some(before) if before < header.previous => recovery.missing.push(Missing {
+                    first_seq: header.previous,
+                    before: *first_seq,
+                }),
+                Some(before) if before > header.previous => {
+                    recovery.doubled.push(dir.file(&segment::name(before)));
                 }
-            }
+                _ => {}
+            },
             HeaderState::Damaged if Some(first_seq) == segments.last() => {}
             HeaderState::Damaged => recovery.bad_headers.push(file.path),
         }

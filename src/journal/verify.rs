@@ -144,12 +144,18 @@ pub(super) fn verify_in(dir: &Dir, progress: &mut dyn FnMut(Progress)) -> Result
     let mut chain = Chain::default();
     for first_seq in &listing.segments {
         let file = dir.open(&segment::name(*first_seq), false)?;
-        let segment = verify_segment(file, *first_seq, &mut chain, &mut |_, _| Ok(()), &mut |at| {
-            progress(Progress {
-                bytes: scans.bytes + at,
-                ..scans
-            });
-        })?;
+        let segment = verify_segment(
+            file,
+            *first_seq,
+            &mut chain,
+            &mut |_, _| Ok(()),
+            &mut |at| {
+                progress(Progress {
+                    bytes: scans.bytes + at,
+                    ..scans
+                });
+            },
+        )?;
         scans.bytes += segment.bytes;
         report.bytes += segment.bytes;
         report.records += segment.records;
@@ -234,7 +240,9 @@ pub(super) fn verify_segment(
                 }
             }
             Found::Bad => {
-                let known = report.seqs.map_or(first_seq.saturating_sub(1), |seqs| seqs.1);
+                let known = report
+                    .seqs
+                    .map_or(first_seq.saturating_sub(1), |seqs| seqs.1);
                 let place = scan.resync(at, known)?;
                 report.note_bad(at, place.unwrap_or(scan.size));
                 match place {

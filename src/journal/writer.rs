@@ -343,14 +343,16 @@ impl Writer {
             _ => None,
         };
         let queues = &self.queues;
-        queues.gate.sleep(is_dated, timeout.map(Duration::from_nanos), || {
-            queues.is_closing()
-                || if is_dated {
-                    queues.is_urgent()
-                } else {
-                    !queues.is_empty()
-                }
-        });
+        queues
+            .gate
+            .sleep(is_dated, timeout.map(Duration::from_nanos), || {
+                queues.is_closing()
+                    || if is_dated {
+                        queues.is_urgent()
+                    } else {
+                        !queues.is_empty()
+                    }
+            });
         // Relaxed: a count for reports.
         self.shared.wakes.fetch_add(1, Ordering::Relaxed);
     }

@@ -226,7 +226,7 @@ impl Drop for LaneSender {
 
 /// Adds a gap to those carried, joining it with one of the same reason: so there are never more
 /// of them than reasons, however long a lane stays full.
-fn carry(carried: &mut Vec<Gap>, mut gap: Gap) {
+pub(crate) fn carry(carried: &mut Vec<Gap>, mut gap: Gap) {
     gap.before = 0;
     match carried.iter_mut().find(|known| known.reason == gap.reason) {
         Some(known) => {

@@ -14,6 +14,7 @@ mod lane;
 mod ready;
 
 pub use intake::{Intake, Item, LanesBuilder, SHARE, StageGate};
+pub(crate) use lane::carry;
 pub use lane::{LaneOptions, LaneSender};
 
 /// What the lanes' own synchronisation is made of; the model checker puts its own here.

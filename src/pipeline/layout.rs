@@ -41,7 +41,11 @@ impl Layout {
         let mut layout = Self { lanes };
         if layout.lanes.len() > 1 {
             // The age was chosen for the source; a critical channel split off from it waits for nobody.
-            for lane in layout.lanes.iter_mut().filter(|l| l.priority == Priority::Critical) {
+            for lane in layout
+                .lanes
+                .iter_mut()
+                .filter(|l| l.priority == Priority::Critical)
+            {
                 lane.block_age = Duration::ZERO;
             }
         }
@@ -50,7 +54,10 @@ impl Layout {
 
     /// The lane that a channel is in.
     pub(super) fn lane_of(&self, channel: usize) -> u8 {
-        let lane = self.lanes.iter().position(|lane| lane.columns.contains(&channel));
+        let lane = self
+            .lanes
+            .iter()
+            .position(|lane| lane.columns.contains(&channel));
         // There are at most four lanes, and every channel is in one of them.
         u8::try_from(lane.unwrap_or(0)).unwrap_or(0)
     }

@@ -33,10 +33,14 @@ pub struct RuleNames {
 
 impl Names {
     pub(super) fn new(plan: &Plan, layouts: &[Layout]) -> Self {
-        let sources = plan.sources.iter().zip(layouts).map(|(source, layout)| SourceNames {
-            name: source.name.clone(),
-            lanes: layout.lanes.iter().map(|lane| lane.columns.len()).collect(),
-        });
+        let sources = plan
+            .sources
+            .iter()
+            .zip(layouts)
+            .map(|(source, layout)| SourceNames {
+                name: source.name.clone(),
+                lanes: layout.lanes.iter().map(|lane| lane.columns.len()).collect(),
+            });
         let rules = plan.rules.iter().map(|rule| {
             let source = &plan.sources[rule.source];
             let channel = &source.channels[rule.channel];
@@ -46,18 +50,29 @@ impl Names {
                 unit: channel.unit.clone(),
             }
         });
-        Self { rules: rules.collect(), sources: sources.collect() }
+        Self {
+            rules: rules.collect(),
+            sources: sources.collect(),
+        }
     }
 
     /// A source's name.
     #[must_use]
     pub fn source(&self, source: SourceId) -> &str {
-        self.sources.get(usize::from(source.0)).map_or("?", |source| &source.name)
+        self.sources
+            .get(usize::from(source.0))
+            .map_or("?", |source| &source.name)
     }
 
     /// How many channels one of a source's lanes carries.
     pub(super) fn lane_columns(&self, source: SourceId, lane: u8) -> usize {
-        let lanes = self.sources.get(usize::from(source.0)).map(|source| &source.lanes);
-        lanes.and_then(|lanes| lanes.get(usize::from(lane))).copied().unwrap_or(0)
+        let lanes = self
+            .sources
+            .get(usize::from(source.0))
+            .map(|source| &source.lanes);
+        lanes
+            .and_then(|lanes| lanes.get(usize::from(lane)))
+            .copied()
+            .unwrap_or(0)
     }
 }

@@ -1,6 +1,7 @@
 //! What the stage hands on: blocks and events to the journal, and news to whoever looks on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kymo_drivers::block::{Block, Gap, GapReason, Priority, SourceId};
 use serde_json::json;
@@ -9,7 +10,7 @@ use super::Names;
 use crate::alert::Alert;
 use crate::clock::rfc3339;
 use crate::event::Event;
-use crate::journal;
+use crate::journal::{self, RefusedWhy};
 use crate::stage::Recorder;
 
 /// Something to be shown or told to somebody.
@@ -27,16 +28,38 @@ pub(super) struct JournalRecorder {
     pub(super) journal: journal::Sender,
     pub(super) notices: flume::Sender<Notice>,
     pub(super) names: Arc<Names>,
-    /// Events for which the journal had no room.
-    pub(super) events_dropped: u64,
+    /// Gaps without a block, for which there was no room yet.
+    pub(super) late: Vec<Block>,
 }
 
 impl JournalRecorder {
     fn append_event(&mut self, source: Option<SourceId>, time_ns: i64, text: &serde_json::Value) {
-        let event = journal::Event { source, time_ns, json: text.to_string() };
-        if !self.journal.append_event(event) {
-            self.events_dropped += 1;
+        let event = journal::Event {
+            source: source.map(|source| source.0),
+            time_ns,
+            json: text.to_string(),
+        };
+        // An event for which there is no room is counted by the journal.
+        let _ = self.journal.try_append_event(event);
+    }
+
+    fn append_gaps(&mut self, block: Block) {
+        if let Err(refused) = self.journal.try_append_block(block)
+            && refused.why == RefusedWhy::Full
+        {
+            self.late.push(refused.block);
         }
+    }
+
+    /// Hands over what is still late, however long the disk takes; then the sender's work is done.
+    pub(super) fn finish(mut self) -> journal::Sender {
+        for block in std::mem::take(&mut self.late) {
+            while !self.journal.has_room(block.priority) {
+                std::thread::park_timeout(Duration::from_millis(1));
+            }
+            self.append_gaps(block);
+        }
+        self.journal
     }
 }
 
@@ -46,16 +69,20 @@ impl Recorder for JournalRecorder {
     }
 
     fn record(&mut self, block: Block) -> Result<(), (Block, GapReason)> {
-        self.journal.append_block(block)
+        self.journal.try_append_block(block).map_err(|refused| {
+            let reason = match refused.why {
+                RefusedWhy::Full => GapReason::JournalFull,
+                RefusedWhy::Failed => GapReason::JournalFailed,
+            };
+            (refused.block, reason)
+        })
     }
 
     fn record_gaps(&mut self, source: SourceId, lane: u8, priority: Priority, gaps: &[Gap]) {
         let mut block = Block::unpooled(self.names.lane_columns(source, lane), 0);
         (block.source, block.lane, block.priority) = (source, lane, priority);
         block.gaps.extend_from_slice(gaps);
-        if self.record(block).is_err() {
-            self.events_dropped += 1;
-        }
+        self.append_gaps(block);
     }
 
     fn record_alert(&mut self, alert: &Alert) {

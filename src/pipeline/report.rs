@@ -61,7 +61,14 @@ impl Report {
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = format!("run {} acquired for {:.1} s\n\n", self.run, self.duration_s);
-        let width = self.sources.0.iter().map(|(name, _)| name.len()).max().unwrap_or(0).max(6);
+        let width = self
+            .sources
+            .0
+            .iter()
+            .map(|(name, _)| name.len())
+            .max()
+            .unwrap_or(0)
+            .max(6);
         // Writing into a string cannot fail.
         let _ = writeln!(
             text,
@@ -92,7 +99,11 @@ impl Report {
             ledger.journaled,
             ledger.dropped,
             ledger.in_flight,
-            if ledger.balanced { "balanced" } else { "OUT OF BALANCE" }
+            if ledger.balanced {
+                "balanced"
+            } else {
+                "OUT OF BALANCE"
+            }
         );
         let times = [
             ("read to stage", &self.latency_us.read_to_stage),
@@ -116,7 +127,11 @@ impl Report {
             );
         }
         if self.events_dropped > 0 {
-            let _ = writeln!(text, "{} events were not written down: the disk was too slow", self.events_dropped);
+            let _ = writeln!(
+                text,
+                "{} events were not written down: the disk was too slow",
+                self.events_dropped
+            );
         }
         if let Some(failure) = &self.failure {
             let _ = writeln!(text, "\nTHE RUN FAILED: {failure}");

@@ -21,7 +21,7 @@ use kymo_drivers::block::{Block, Gap, GapReason, Priority, SourceId};
 use crate::alert::{Alert, RuleOptions, RuleState};
 use crate::clock::Clock;
 use crate::event::Event;
-use crate::lanes::{Intake, Item};
+use crate::lanes::{Intake, Item, carry};
 use crate::latency::Latency;
 use crate::ledger::Ledger;
 
@@ -98,6 +98,10 @@ struct LaneWork {
     columns: Vec<ColumnWork>,
     /// In which order to calibrate: cold junctions before what needs them.
     order: Vec<usize>,
+    /// What the recorder refused, to travel with the lane's next block.
+    lost: Vec<Gap>,
+    /// Of whatever is in `lost`.
+    priority: Option<Priority>,
 }
 
 #[derive(Debug)]
@@ -184,6 +188,7 @@ impl<R: Recorder> Stage<R> {
                 .await;
             tokio::task::consume_budget().await;
         }
+        self.record_lost();
         Outcome {
             in_flight: self.intake.count_and_discard(),
             recorder: self.recorder,
@@ -264,10 +269,52 @@ impl<R: Recorder> Stage<R> {
                 }
             }
         }
+        if !lane.lost.is_empty() {
+            block.gaps.splice(0..0, lane.lost.drain(..));
+        }
         if let Err((block, reason)) = self.recorder.record(block) {
+            lane.lose(&block, reason);
             self.ledger
                 .source(block.source)
                 .add_dropped(reason, block.frames.samples());
+        }
+    }
+
+    /// Hands on what was refused and had no block behind it to travel with.
+    fn record_lost(&mut self) {
+        for (source, lanes) in (0..).zip(&mut self.lanes) {
+            for (number, lane) in (0..).zip(lanes) {
+                if let Some(priority) = lane.priority.filter(|_| !lane.lost.is_empty()) {
+                    let gaps = std::mem::take(&mut lane.lost);
+                    self.recorder
+                        .record_gaps(SourceId(source), number, priority, &gaps);
+                }
+            }
+        }
+    }
+}
+
+impl LaneWork {
+    /// Keeps the gap that a refused block leaves, and the gaps that it carried.
+    fn lose(&mut self, block: &Block, reason: GapReason) {
+        self.priority = Some(block.priority);
+        for gap in &block.gaps {
+            carry(&mut self.lost, *gap);
+        }
+        if let (Some(from_ns), Some(to_ns)) = (block.first_ns(), block.last_ns())
+            && !block.frames.is_empty()
+        {
+            let frames = Some(block.frames.len() as u64);
+            carry(
+                &mut self.lost,
+                Gap {
+                    before: 0,
+                    from_ns,
+                    to_ns,
+                    frames,
+                    reason,
+                },
+            );
         }
     }
 }

@@ -4,8 +4,8 @@
 //! `read` answers a hang-up with an error although bytes are still unread, and loses them.
 
 use std::io;
-use std::os::unix::fs::FileTypeExt;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 

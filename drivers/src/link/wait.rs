@@ -25,7 +25,10 @@ impl Stop {
     /// If the system has no descriptor left.
     pub fn new() -> io::Result<Self> {
         let descriptor = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { descriptor: Arc::new(descriptor), triggered: Arc::default() })
+        Ok(Self {
+            descriptor: Arc::new(descriptor),
+            triggered: Arc::default(),
+        })
     }
 
     /// Gives the order.

@@ -93,9 +93,13 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     let mut steps = 0_u64;
     while started.elapsed() < duration {
         // The two take turns, so that both see the same machine.
-        let written = step(chamber, LOW_BAR, HIGH_BAR, |written| seen_by_rule(&run, &clock, written))?;
+        let written = step(chamber, LOW_BAR, HIGH_BAR, |written| {
+            seen_by_rule(&run, &clock, written)
+        })?;
         kymo.record_ns(written.0, written.1);
-        let written = step(&bare.simulator, LOW_BAR, HIGH_BAR, |written| bare.seen(&clock, written))?;
+        let written = step(&bare.simulator, LOW_BAR, HIGH_BAR, |written| {
+            bare.seen(&clock, written)
+        })?;
         limit.record_ns(written.0, written.1);
         steps += 1;
     }
@@ -104,7 +108,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     bare.stop()?;
     let report = run.stop();
     let fired = report.alerts["step"]["fired"].as_u64().unwrap_or(0);
-    ensure!(fired >= steps, "{steps} steps, but the rule fired {fired} times");
+    ensure!(
+        fired >= steps,
+        "{steps} steps, but the rule fired {fired} times"
+    );
     let (kymo, limit) = (kymo.summary(), limit.summary());
     let mut more_us = serde_json::Map::new();
     for (name, times) in [
@@ -115,7 +122,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         more_us.insert(name.to_owned(), serde_json::to_value(times)?);
     }
     let ratio = kymo.p50 / limit.p50.max(f64::MIN_POSITIVE);
-    let background: u64 = report.sources.0.iter().rev().skip(1).map(|(_, s)| s.samples).sum();
+    let background: u64 = report
+        .sources
+        .0
+        .iter()
+        .rev()
+        .skip(1)
+        .map(|(_, s)| s.samples)
+        .sum();
     #[allow(clippy::cast_precision_loss)]
     let samples_per_s = background as f64 / report.duration_s;
     Ok(Found {
@@ -144,7 +158,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
 fn plan(data_dir: &Path) -> anyhow::Result<Plan> {
     let background = (0..BACKGROUND).map(|n| {
         let priority = ["high", "normal", "bulk"][n % 3];
-        VIBRATION.replace("SOURCE", &format!("background{n}")).replace("PRIORITY", priority)
+        VIBRATION
+            .replace("SOURCE", &format!("background{n}"))
+            .replace("PRIORITY", priority)
     });
     let text: String = background.chain([CHAMBER.to_owned()]).collect();
     let mut plan = config::parse("bench latency", &text).map_err(|m| anyhow::anyhow!("{m}"))?;
@@ -175,7 +191,10 @@ fn step(
 fn seen_by_rule(run: &Run, clock: &Clock, written: &Written) -> anyhow::Result<(i64, i64)> {
     let written_ns = clock.at_ns(written.at);
     loop {
-        let notice = run.notices().recv_timeout(PATIENCE).context("a step fired no alert")?;
+        let notice = run
+            .notices()
+            .recv_timeout(PATIENCE)
+            .context("a step fired no alert")?;
         if let Notice::Alert(alert) = notice
             && alert.change == Change::Fired
             && alert.seen_ns >= written_ns
@@ -225,7 +244,12 @@ impl Bare {
                 }
             })
         };
-        Ok(Self { simulator, stop, seen, thread })
+        Ok(Self {
+            simulator,
+            stop,
+            seen,
+            thread,
+        })
     }
 
     /// The first wake-up after the write.
@@ -244,6 +268,8 @@ impl Bare {
 
     fn stop(self) -> anyhow::Result<()> {
         self.stop.trigger();
-        self.thread.join().map_err(|_| anyhow::anyhow!("the bare loop broke down"))?
+        self.thread
+            .join()
+            .map_err(|_| anyhow::anyhow!("the bare loop broke down"))?
     }
 }

@@ -39,7 +39,9 @@ impl Recorder for Discard {
         true
     }
     fn record(&mut self, block: Block) -> Result<(), (Block, GapReason)> {
-        self.ledger.source(block.source).add_journaled(block.frames.samples());
+        self.ledger
+            .source(block.source)
+            .add_journaled(block.frames.samples());
         Ok(())
     }
     fn record_gaps(&mut self, _: SourceId, _: u8, _: Priority, _: &[Gap]) {}
@@ -52,16 +54,24 @@ impl Recorder for Discard {
 /// One block's columns, computed once: a ramp of so many counts a channel.
 #[allow(clippy::cast_precision_loss)]
 fn template() -> Vec<Vec<f64>> {
-    (0..CHANNELS).map(|c| (0..FRAMES).map(|i| (i * (c + 1)) as f64).collect()).collect()
+    (0..CHANNELS)
+        .map(|c| (0..FRAMES).map(|i| (i * (c + 1)) as f64).collect())
+        .collect()
 }
 
 /// A fresh block with the template copied in, as a decoder would leave it.
 fn fill(block: &mut Block, template: &[Vec<f64>], read_ns: i64) {
     for (channel, column) in template.iter().enumerate() {
-        block.frames.spare_column(channel, FRAMES).copy_from_slice(column);
+        block
+            .frames
+            .spare_column(channel, FRAMES)
+            .copy_from_slice(column);
     }
     block.frames.commit(FRAMES);
-    block.axis = Axis::Regular { start_ns: read_ns, period_ns: 1000.0 };
+    block.axis = Axis::Regular {
+        start_ns: read_ns,
+        period_ns: 1000.0,
+    };
     block.read_ns = read_ns;
 }
 
@@ -115,17 +125,32 @@ fn pipeline(duration: Duration) -> anyhow::Result<(f64, crate::latency::Summary,
         let source = SourceId(source);
         let counts = Arc::clone(ledger.source(source));
         let (priority, overflow) = (Priority::Normal, Overflow::Block);
-        builder.add(LaneOptions { source, lane: 0, priority, overflow, depth: DEPTH, counts });
+        builder.add(LaneOptions {
+            source,
+            lane: 0,
+            priority,
+            overflow,
+            depth: DEPTH,
+            counts,
+        });
     }
     let (intake, _, senders) = builder.build();
-    let channel = || ChannelOptions { lane: 0, calibration: Calibration::None };
-    let sources = (0..GENERATORS).map(|_| (0..CHANNELS).map(|_| channel()).collect()).collect();
+    let channel = || ChannelOptions {
+        lane: 0,
+        calibration: Calibration::None,
+    };
+    let sources = (0..GENERATORS)
+        .map(|_| (0..CHANNELS).map(|_| channel()).collect())
+        .collect();
     let (_, events) = flume::bounded(1);
     let (stage, boards) = Stage::new(StageOptions {
         intake,
         sources,
         rules: rules(),
-        recorder: Discard { ledger: ledger.clone(), alerts: 0 },
+        recorder: Discard {
+            ledger: ledger.clone(),
+            alerts: 0,
+        },
         ledger: ledger.clone(),
         events,
         clock: clock.clone(),
@@ -136,8 +161,11 @@ fn pipeline(duration: Duration) -> anyhow::Result<(f64, crate::latency::Summary,
     let generators: Vec<JoinHandle<()>> = senders
         .into_iter()
         .map(|(source, _, sender)| {
-            let (stop, clock, counts) =
-                (Arc::clone(&stop), clock.clone(), Arc::clone(ledger.source(source)));
+            let (stop, clock, counts) = (
+                Arc::clone(&stop),
+                clock.clone(),
+                Arc::clone(ledger.source(source)),
+            );
             std::thread::spawn(move || generate(sender, &stop, &clock, &counts))
         })
         .collect();
@@ -150,16 +178,29 @@ fn pipeline(duration: Duration) -> anyhow::Result<(f64, crate::latency::Summary,
     let outcome = stage.join().map_err(broke)?;
     let seconds = started.elapsed().as_secs_f64();
     let totals = ledger.totals(outcome.in_flight);
-    ensure!(outcome.recorder.alerts == 0, "a rule fired that should not have");
+    ensure!(
+        outcome.recorder.alerts == 0,
+        "a rule fired that should not have"
+    );
     for (channel, board) in boards.iter().flatten().enumerate() {
         let shown = board.read();
         let scale = (channel % CHANNELS + 1) as f64;
         let middle = (FRAMES - 1) as f64 / 2.0 * scale;
-        ensure!(shown.min == 0.0 && shown.max == (FRAMES - 1) as f64 * scale, "extremes: {shown:?}");
-        ensure!((shown.mean - middle).abs() < 1e-6 * middle, "mean: {shown:?}");
+        ensure!(
+            shown.min == 0.0 && shown.max == (FRAMES - 1) as f64 * scale,
+            "extremes: {shown:?}"
+        );
+        ensure!(
+            (shown.mean - middle).abs() < 1e-6 * middle,
+            "mean: {shown:?}"
+        );
     }
     let balanced = totals.balanced && totals.dropped == 0 && totals.acquired > 0;
-    Ok((totals.journaled as f64 / seconds, outcome.read_to_stage.summary(), balanced))
+    Ok((
+        totals.journaled as f64 / seconds,
+        outcome.read_to_stage.summary(),
+        balanced,
+    ))
 }
 
 fn generate(
@@ -193,7 +234,9 @@ fn rules() -> Vec<RuleOptions> {
         severity: Severity::Info,
         message: String::new(),
     };
-    (0..usize::from(GENERATORS)).flat_map(|s| (0..CHANNELS).map(move |c| rule(s, c))).collect()
+    (0..usize::from(GENERATORS))
+        .flat_map(|s| (0..CHANNELS).map(move |c| rule(s, c)))
+        .collect()
 }
 
 /// Samples a second of the bare loop.

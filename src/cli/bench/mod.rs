@@ -20,7 +20,7 @@ answer is wrong: a ledger out of balance, a value not as sent.\n\n  \
 kymo bench memory             generators → lanes → stage (statistics, a rule a channel) → thrown away\n  \
 kymo bench serial             devices flooding pseudo-terminals → the whole pipeline with journal\n  \
 kymo bench latency            150,000 samples/s over 16 sources, and a step that must fire a rule")]
-pub struct Args {
+pub(super) struct Args {
     /// Which one.
     #[arg(value_enum)]
     name: Name,
@@ -99,7 +99,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     } else {
         super::say(found.text());
     }
-    anyhow::ensure!(found.balanced, "the ledger is out of balance: this is a mistake in kymo");
+    anyhow::ensure!(
+        found.balanced,
+        "the ledger is out of balance: this is a mistake in kymo"
+    );
     Ok(())
 }
 
@@ -139,7 +142,11 @@ impl Found {
             self.ratio,
             self.limit.what,
             rss_mib(self.rss_bytes),
-            if self.balanced { "balanced" } else { "OUT OF BALANCE" },
+            if self.balanced {
+                "balanced"
+            } else {
+                "OUT OF BALANCE"
+            },
         );
         text
     }
@@ -154,27 +161,42 @@ fn rss_mib(bytes: u64) -> f64 {
 fn median(mut values: Vec<f64>) -> (f64, [f64; 2]) {
     values.sort_by(f64::total_cmp);
     let (first, last) = (values.first().copied(), values.last().copied());
-    (values.get(values.len() / 2).copied().unwrap_or(0.0), [first.unwrap_or(0.0), last.unwrap_or(0.0)])
+    (
+        values.get(values.len() / 2).copied().unwrap_or(0.0),
+        [first.unwrap_or(0.0), last.unwrap_or(0.0)],
+    )
 }
 
 /// The processor and how many of it.
 fn machine() -> String {
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
-    format!("{cpus} × {}, kymo {}", model.unwrap_or("unknown processor"), env!("CARGO_PKG_VERSION"))
+    let model = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    format!(
+        "{cpus} × {}, kymo {}",
+        model.unwrap_or("unknown processor"),
+        env!("CARGO_PKG_VERSION")
+    )
 }
 
 /// Resident memory of this process, bytes (proc(5): second field of statm, in pages).
 fn resident_bytes() -> u64 {
     let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages: u64 = statm.split(' ').nth(1).and_then(|field| field.parse().ok()).unwrap_or(0);
+    let pages: u64 = statm
+        .split(' ')
+        .nth(1)
+        .and_then(|field| field.parse().ok())
+        .unwrap_or(0);
     pages * rustix::param::page_size() as u64
 }
 
 /// A folder for one run's data, on the disk to be measured; removed when it is dropped.
 fn scratch(args: &Args) -> std::io::Result<tempfile::TempDir> {
-    tempfile::Builder::new().prefix("kymo-bench-").tempdir_in(&args.data_dir)
+    tempfile::Builder::new()
+        .prefix("kymo-bench-")
+        .tempdir_in(&args.data_dir)
 }
 
 /// A folder for what is not measured.

@@ -62,9 +62,17 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         let limit = bare(args.duration)?;
         let (bytes, count) = sums(&report);
         let rate = bytes / report.duration_s;
-        ensure!(report.failure.is_none(), "the run failed: {:?}", report.failure);
         ensure!(
-            report.sources.0.iter().all(|(_, s)| s.corrupt_frames == 0 && s.lost_by_device == 0),
+            report.failure.is_none(),
+            "the run failed: {:?}",
+            report.failure
+        );
+        ensure!(
+            report
+                .sources
+                .0
+                .iter()
+                .all(|(_, s)| s.corrupt_frames == 0 && s.lost_by_device == 0),
             "frames were lost or corrupt, though the devices wait for their reader"
         );
         balanced &= report.ledger.balanced && report.ledger.dropped == 0;
@@ -77,7 +85,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     let (ratio, ratio_spread) = median(ratios);
     let latencies = last.unwrap_or_default();
     let mut more_us = serde_json::Map::new();
-    more_us.insert("read_to_journal".to_owned(), serde_json::to_value(latencies.read_to_journal)?);
+    more_us.insert(
+        "read_to_journal".to_owned(),
+        serde_json::to_value(latencies.read_to_journal)?,
+    );
     Ok(Found {
         bench: "serial",
         what: format!(
@@ -109,7 +120,9 @@ fn sums(report: &Report) -> (f64, f64) {
 }
 
 fn plan(data_dir: &Path) -> anyhow::Result<Plan> {
-    let text: String = (0..DEVICES).map(|n| SECTION.replace("SOURCE", &format!("imu{n}"))).collect();
+    let text: String = (0..DEVICES)
+        .map(|n| SECTION.replace("SOURCE", &format!("imu{n}")))
+        .collect();
     let mut plan = config::parse("bench serial", &text).map_err(|m| anyhow::anyhow!("{m}"))?;
     plan.move_to(data_dir);
     for simulator in &mut plan.simulators {
@@ -162,7 +175,9 @@ fn bare(duration: Duration) -> anyhow::Result<f64> {
     stop.trigger();
     let mut bytes = 0;
     for reader in readers {
-        bytes += reader.join().map_err(|_| anyhow::anyhow!("a reader broke down"))??;
+        bytes += reader
+            .join()
+            .map_err(|_| anyhow::anyhow!("a reader broke down"))??;
     }
     Ok(bytes as f64 / started.elapsed().as_secs_f64())
 }

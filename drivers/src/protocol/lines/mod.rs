@@ -51,11 +51,22 @@ impl Lines {
     /// # Errors
     /// Every mistake in the options.
     pub fn new(options: &Options) -> Result<Self, Vec<OptionsError>> {
-        let parser = Parser::new(&options.form, &options.keys)?;
+        let mut mistakes = options.mistakes();
+        let parser = match Parser::new(&options.form, &options.keys) {
+            Ok(parser) if mistakes.is_empty() => parser,
+            Ok(_) => return Err(mistakes),
+            Err(more) => {
+                mistakes.extend(more);
+                return Err(mistakes);
+            }
+        };
         let mut lines = Self {
             parser,
-            comment: options.comment.as_ref().map(|mark| mark.as_bytes().to_vec()),
-            line_bytes_max: options.line_bytes_max.max(1),
+            comment: options
+                .comment
+                .as_ref()
+                .map(|mark| mark.as_bytes().to_vec()),
+            line_bytes_max: options.line_bytes_max,
             first_line_whole: options.first_line_whole,
             row: vec![0.0; options.keys.len()],
             stream: Stream::default(),
@@ -66,9 +77,9 @@ impl Lines {
 
     /// One line, its end left out; `end` is where it ended in the input.
     fn line(&mut self, line: &[u8], end: usize, out: &mut Frames) {
-        let line = line.trim_ascii();
-        let is_comment = |mark: &Vec<u8>| line.starts_with(mark);
-        if line.is_empty() || self.comment.as_ref().is_some_and(is_comment) {
+        let text = line.trim_ascii();
+        let is_comment = |mark: &Vec<u8>| text.starts_with(mark);
+        if text.is_empty() || self.comment.as_ref().is_some_and(is_comment) {
             return;
         }
         if !self.parser.parse(line, &mut self.row) {
@@ -99,7 +110,10 @@ impl Protocol for Lines {
         while !out.is_full() {
             let rest = &input[at..];
             let Some(length) = memchr(b'\n', rest) else {
-                if self.stream.overlong || !self.stream.aligned {
+                if self.stream.overlong {
+                    // Part of the line that was counted as corrupt when it was given up.
+                    at = input.len();
+                } else if !self.stream.aligned {
                     out.tally.skipped_bytes += rest.len() as u64;
                     at = input.len();
                 } else if rest.len() > self.line_bytes_max {
@@ -110,7 +124,9 @@ impl Protocol for Lines {
                 break;
             };
             at += length + 1;
-            if std::mem::take(&mut self.stream.overlong) || !self.stream.aligned {
+            if std::mem::take(&mut self.stream.overlong) {
+                // Its end; it is counted already.
+            } else if !self.stream.aligned {
                 out.tally.skipped_bytes += length as u64 + 1;
                 self.stream.aligned = true;
             } else if length > self.line_bytes_max {
@@ -127,6 +143,9 @@ impl Protocol for Lines {
     }
 
     fn reset(&mut self) {
-        self.stream = Stream { aligned: self.first_line_whole, ..Stream::default() };
+        self.stream = Stream {
+            aligned: self.first_line_whole,
+            ..Stream::default()
+        };
     }
 }

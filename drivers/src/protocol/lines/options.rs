@@ -1,5 +1,7 @@
 //! What can be declared of a line protocol.
 
+use crate::protocol::OptionsError;
+
 /// How a line holds its values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Form {
@@ -41,3 +43,38 @@ pub struct Options {
 /// Long enough for any instrument known to the authors, short enough that rubbish without a line
 /// end is given up quickly.
 pub const LINE_BYTES_MAX_DEFAULT: usize = 4096;
+
+/// The longest line that can be asked for: the reader's buffer holds one.
+pub const LINE_BYTES_MAX_LIMIT: usize = 1 << 20;
+
+impl Options {
+    /// Mistakes in what does not concern the values.
+    pub(super) fn mistakes(&self) -> Vec<OptionsError> {
+        let mut mistakes = Vec::new();
+        let mut mistake = |part: &str, what: String| {
+            mistakes.push(OptionsError {
+                part: part.to_owned(),
+                what,
+            });
+        };
+        if let Some(mark) = &self.comment {
+            if mark.is_empty() {
+                mistake(
+                    "comment",
+                    "nothing marks every line as a comment".to_owned(),
+                );
+            } else if mark.contains('\n') || mark.trim_ascii_start() != mark {
+                let what = "no line starts with it: spaces around a line are left out";
+                mistake("comment", what.to_owned());
+            }
+        }
+        if !(1..=LINE_BYTES_MAX_LIMIT).contains(&self.line_bytes_max) {
+            let what = format!(
+                "{} bytes: a line may be 1 to {LINE_BYTES_MAX_LIMIT} bytes long",
+                self.line_bytes_max
+            );
+            mistake("line_max", what);
+        }
+        mistakes
+    }
+}

@@ -39,7 +39,9 @@ pub(super) struct CounterShape {
 
 impl CounterShape {
     pub(super) fn read(&self, packet: &[u8]) -> u64 {
-        let bytes = packet.get(self.at..self.at + self.width).unwrap_or_default();
+        let bytes = packet
+            .get(self.at..self.at + self.width)
+            .unwrap_or_default();
         let count = unsigned(bytes, self.order);
         self.modulus.map_or(count, |modulus| count % modulus)
     }
@@ -77,9 +79,10 @@ impl Shape {
         let mut place = |mistakes: &mut Mistakes, part: &str, at: usize, scalar: Scalar| {
             let end = at.saturating_add(scalar.width());
             if end > length_max {
-                mistakes.add(part, &format!(
-                    "it ends at byte {end}, but a packet has {length_max}"
-                ));
+                mistakes.add(
+                    part,
+                    &format!("it ends at byte {end}, but a packet has {length_max}"),
+                );
             }
             length_min = length_min.max(end);
         };
@@ -87,7 +90,18 @@ impl Shape {
             mistakes.add("field", "at least one channel with a field is needed");
         }
         for (index, field) in options.fields.iter().enumerate() {
-            place(&mut mistakes, &format!("field {index}"), field.at, field.scalar);
+            place(
+                &mut mistakes,
+                &format!("field {index}"),
+                field.at,
+                field.scalar,
+            );
+        }
+        for (index, field) in options.fields.iter().enumerate() {
+            if !field.scale.is_finite() || field.scale == 0.0 || !field.offset.is_finite() {
+                let what = "scale and offset must be finite, and the scale not 0";
+                mistakes.add(&format!("field {index}"), what);
+            }
         }
         if let Some(counter) = &options.counter {
             place(&mut mistakes, "counter", counter.at, counter.scalar);
@@ -95,15 +109,27 @@ impl Shape {
         if let Length::Field { at, scalar, .. } = length {
             place(&mut mistakes, "length", at, scalar);
         }
-        let counter = options.counter.as_ref().and_then(|counter| mistakes.counter(counter));
+        let counter = options
+            .counter
+            .as_ref()
+            .and_then(|counter| mistakes.counter(counter));
         let checksum = options.checksum.as_ref().and_then(|checksum| {
             let shape = mistakes.checksum(checksum, length, length_max)?;
             length_min = length_min.max(shape.shortest());
             Some(shape)
         });
+        mistakes.claims(length, length_min);
         mistakes.into_result()?;
         let fields = options.fields.clone();
-        Ok(Self { fields, counter, length, length_max, header, checksum, length_min })
+        Ok(Self {
+            fields,
+            counter,
+            length,
+            length_max,
+            header,
+            checksum,
+            length_min,
+        })
     }
 
     /// The length of the packet at the start of `input`, which has at least `header` bytes; `None` if it is not to
@@ -111,7 +137,13 @@ impl Shape {
     pub(super) fn length(&self, input: &[u8]) -> Option<usize> {
         match self.length {
             Length::Fixed(length) => Some(length),
-            Length::Field { at, scalar, order, add, max } => {
+            Length::Field {
+                at,
+                scalar,
+                order,
+                add,
+                max,
+            } => {
                 let claimed = unsigned(input.get(at..at + scalar.width())?, order);
                 let length = i64::try_from(claimed).ok()?.checked_add(add)?;
                 let length = usize::try_from(length).ok()?;
@@ -122,9 +154,15 @@ impl Shape {
 
     /// Whether the packet's checksum is right.
     pub(super) fn holds(&self, packet: &[u8]) -> bool {
-        let Some(checksum) = &self.checksum else { return true };
+        let Some(checksum) = &self.checksum else {
+            return true;
+        };
         let from = resolve(checksum.from, packet.len());
-        let to = if checksum.to == 0 { packet.len() } else { resolve(checksum.to, packet.len()) };
+        let to = if checksum.to == 0 {
+            packet.len()
+        } else {
+            resolve(checksum.to, packet.len())
+        };
         let at = resolve(checksum.at, packet.len());
         let (Some(covered), Some(found)) =
             (packet.get(from..to), packet.get(at..at + checksum.width))
@@ -140,16 +178,26 @@ impl ChecksumShape {
     fn shortest(&self) -> usize {
         let reach = |offset: i64, behind: usize| {
             let size = usize::try_from(offset.unsigned_abs()).unwrap_or(usize::MAX);
-            if offset < 0 { size } else { size.saturating_add(behind) }
+            if offset < 0 {
+                size
+            } else {
+                size.saturating_add(behind)
+            }
         };
-        reach(self.from, 0).max(reach(self.to, 0)).max(reach(self.at, self.width))
+        reach(self.from, 0)
+            .max(reach(self.to, 0))
+            .max(reach(self.at, self.width))
     }
 }
 
 /// An offset from the start, or, below zero, from the end.
 fn resolve(offset: i64, length: usize) -> usize {
     let size = usize::try_from(offset.unsigned_abs()).unwrap_or(usize::MAX);
-    if offset < 0 { length.saturating_sub(size) } else { size }
+    if offset < 0 {
+        length.saturating_sub(size)
+    } else {
+        size
+    }
 }
 
 /// The mistakes found so far.
@@ -158,20 +206,32 @@ struct Mistakes(Vec<OptionsError>);
 
 impl Mistakes {
     fn add(&mut self, part: &str, what: &str) {
-        self.0.push(OptionsError { part: part.to_owned(), what: what.to_owned() });
+        self.0.push(OptionsError {
+            part: part.to_owned(),
+            what: what.to_owned(),
+        });
     }
 
     fn into_result(self) -> Result<(), Vec<OptionsError>> {
-        if self.0.is_empty() { Ok(()) } else { Err(self.0) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(self.0)
+        }
     }
 
     /// The longest packet, and the bytes from which a length can be told.
     fn length(&mut self, length: Length, sync: usize) -> (usize, usize) {
         let (longest, header) = match length {
             Length::Fixed(length) => (length, sync),
-            Length::Field { at, scalar, max, .. } => {
+            Length::Field {
+                at, scalar, max, ..
+            } => {
                 if !is_unsigned(scalar) {
-                    self.add("length", "the length field must be an unsigned integer: u8, u16, u24, u32 or u64");
+                    self.add(
+                        "length",
+                        "the length field must be an unsigned integer: u8, u16, u24, u32 or u64",
+                    );
                 }
                 (max, at.saturating_add(scalar.width()).max(sync))
             }
@@ -184,9 +244,29 @@ impl Mistakes {
         (longest, header)
     }
 
+    /// A length field of which no value can be believed.
+    fn claims(&mut self, length: Length, shortest: usize) {
+        let Length::Field {
+            scalar, add, max, ..
+        } = length
+        else {
+            return;
+        };
+        let range = 1_i128 << (8 * scalar.width());
+        let (least, most) = (i128::from(add), i128::from(add) + range - 1);
+        if most < shortest as i128 || least > max as i128 {
+            let what =
+                format!("it says {least} to {most} bytes, but a packet has {shortest} to {max}");
+            self.add("length", &what);
+        }
+    }
+
     fn counter(&mut self, counter: &Counter) -> Option<CounterShape> {
         if !is_unsigned(counter.scalar) {
-            self.add("counter", "the counter must be an unsigned integer: u8, u16, u24, u32 or u64");
+            self.add(
+                "counter",
+                "the counter must be an unsigned integer: u8, u16, u24, u32 or u64",
+            );
             return None;
         }
         let width = counter.scalar.width();
@@ -201,7 +281,12 @@ impl Mistakes {
             return None;
         }
         let modulus = counter.modulus.or(range);
-        Some(CounterShape { at: counter.at, width, order: counter.order, modulus })
+        Some(CounterShape {
+            at: counter.at,
+            width,
+            order: counter.order,
+            modulus,
+        })
     }
 
     fn checksum(
@@ -224,29 +309,51 @@ impl Mistakes {
             order: checksum.order,
         };
         if shape.shortest() > length_max {
-            self.add("checksum", &format!("it reaches beyond the packet's {length_max} bytes"));
+            self.add(
+                "checksum",
+                &format!("it reaches beyond the packet's {length_max} bytes"),
+            );
             return None;
         }
         // With a fixed length the range is known now; otherwise the longest packet stands for all.
-        let total = if let Length::Fixed(total) = length { total } else { length_max };
+        let total = if let Length::Fixed(total) = length {
+            total
+        } else {
+            length_max
+        };
         let from = resolve(checksum.from, total);
-        let to = if checksum.to == 0 { total } else { resolve(checksum.to, total) };
+        let to = if checksum.to == 0 {
+            total
+        } else {
+            resolve(checksum.to, total)
+        };
         let at = resolve(checksum.at, total);
         if at + width > total {
-            self.add("checksum", &format!(
-                "{width} bytes at {} do not fit into {total} bytes", checksum.at
-            ));
+            self.add(
+                "checksum",
+                &format!(
+                    "{width} bytes at {} do not fit into {total} bytes",
+                    checksum.at
+                ),
+            );
         } else if from >= to {
-            self.add("checksum", &format!("it covers nothing: from byte {from} to byte {to}"));
+            self.add(
+                "checksum",
+                &format!("it covers nothing: from byte {from} to byte {to}"),
+            );
         } else if from < at + width && at < to {
-            self.add("checksum", &format!(
-                "it covers itself: it stands at byte {at}, within {from} to {to}"
-            ));
+            self.add(
+                "checksum",
+                &format!("it covers itself: it stands at byte {at}, within {from} to {to}"),
+            );
         }
         Some(shape)
     }
 }
 
 fn is_unsigned(scalar: Scalar) -> bool {
-    matches!(scalar, Scalar::U8 | Scalar::U16 | Scalar::U24 | Scalar::U32 | Scalar::U64)
+    matches!(
+        scalar,
+        Scalar::U8 | Scalar::U16 | Scalar::U24 | Scalar::U32 | Scalar::U64
+    )
 }

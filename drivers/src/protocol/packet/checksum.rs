@@ -179,16 +179,22 @@ const SUMS: [(&str, ChecksumKind); 5] = [
 /// A checksum by its name, whatever the case of its letters.
 #[must_use]
 pub fn by_name(name: &str) -> Option<ChecksumKind> {
-    let sum = SUMS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+    let sum = SUMS
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name));
     sum.map(|(_, kind)| *kind).or_else(|| {
-        let place = CRCS.iter().position(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        let place = CRCS
+            .iter()
+            .position(|(known, _)| known.eq_ignore_ascii_case(name))?;
         Some(ChecksumKind::Crc(place))
     })
 }
 
 /// Every name that [`by_name`] knows.
 pub fn names() -> impl Iterator<Item = &'static str> {
-    SUMS.iter().map(|(name, _)| *name).chain(CRCS.iter().map(|(name, _)| *name))
+    SUMS.iter()
+        .map(|(name, _)| *name)
+        .chain(CRCS.iter().map(|(name, _)| *name))
 }
 
 /// A checksum ready to be computed. CRCs go by sixteen tables: sixteen bytes a step.
@@ -212,9 +218,9 @@ impl ChecksumKind {
             Self::Sum8 | Self::Xor8 => 1,
             Self::Sum16 | Self::Fletcher16 => 2,
             Self::Adler32 => 4,
-            Self::Crc(place) => {
-                CRCS.get(place).map_or(0, |(_, algorithm)| usize::from(algorithm.bits().div_ceil(8)))
-            }
+            Self::Crc(place) => CRCS.get(place).map_or(0, |(_, algorithm)| {
+                usize::from(algorithm.bits().div_ceil(8))
+            }),
         }
     }
 }
@@ -241,9 +247,11 @@ impl Engine {
     pub(super) fn compute(&self, bytes: &[u8]) -> u64 {
         match self {
             Self::Sum8 => u64::from(bytes.iter().fold(0_u8, |sum, b| sum.wrapping_add(*b))),
-            Self::Sum16 => {
-                u64::from(bytes.iter().fold(0_u16, |sum, b| sum.wrapping_add(u16::from(*b))))
-            }
+            Self::Sum16 => u64::from(
+                bytes
+                    .iter()
+                    .fold(0_u16, |sum, b| sum.wrapping_add(u16::from(*b))),
+            ),
             Self::Xor8 => u64::from(bytes.iter().fold(0_u8, |sum, b| sum ^ b)),
             Self::Fletcher16 => {
                 let (low, high) = bytes.iter().fold((0_u32, 0_u32), |(low, high), b| {

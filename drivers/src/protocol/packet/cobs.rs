@@ -47,6 +47,7 @@ impl Cobs {
             let rest = &input[at..];
             let Some(length) = memchr(0, rest) else {
                 if self.overlong {
+                    self.go_on_giving_up(stream, rest.len(), out);
                     at += rest.len();
                 } else if rest.len() > self.encoded_max() {
                     self.give_up(stream, rest.len(), out);
@@ -57,7 +58,7 @@ impl Cobs {
             };
             at += length + 1;
             if std::mem::take(&mut self.overlong) {
-                // Counted when it was given up.
+                self.go_on_giving_up(stream, length, out);
             } else if length > 0 {
                 self.packet(shape, stream, &rest[..length], at, out);
             }
@@ -95,7 +96,18 @@ impl Cobs {
     /// What is no packet: corrupt, or, before the first delimiter, merely the end of one whose
     /// beginning was sent before the link was open.
     fn give_up(&self, stream: &mut Stream, bytes: usize, out: &mut Frames) {
-        if self.aligned { stream.corrupt(out) } else { stream.skip(bytes, out) }
+        if self.aligned {
+            stream.corrupt(out);
+        } else {
+            stream.skip(bytes, out);
+        }
+    }
+
+    /// More bytes of what was given up before its end had come. A corrupt packet is counted already.
+    fn go_on_giving_up(&self, stream: &mut Stream, bytes: usize, out: &mut Frames) {
+        if !self.aligned {
+            stream.skip(bytes, out);
+        }
     }
 }
 
@@ -103,7 +115,9 @@ impl Cobs {
 fn unstuff(mut encoded: &[u8], decoded: &mut Vec<u8>) -> bool {
     decoded.clear();
     while let Some((&code, rest)) = encoded.split_first() {
-        let Some((run, rest)) = rest.split_at_checked(usize::from(code) - 1) else { return false };
+        let Some((run, rest)) = rest.split_at_checked(usize::from(code) - 1) else {
+            return false;
+        };
         decoded.extend_from_slice(run);
         // A full run of 254 has no zero behind it, and neither has the last run.
         if code < 0xFF && !rest.is_empty() {

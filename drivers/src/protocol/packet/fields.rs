@@ -24,17 +24,25 @@ pub(super) fn decode_column(field: &Field, packets: &[u8], stride: usize, column
         (Scalar::I16, Little) => each!(2, |b| f64::from(i16::from_le_bytes(b))),
         (Scalar::I16, Big) => each!(2, |b| f64::from(i16::from_be_bytes(b))),
         (Scalar::U24, Little) => {
-            each!(3, |b: [u8; 3]| f64::from(u32::from_le_bytes([b[0], b[1], b[2], 0])))
+            each!(3, |b: [u8; 3]| f64::from(u32::from_le_bytes([
+                b[0], b[1], b[2], 0
+            ])))
         }
         (Scalar::U24, Big) => {
-            each!(3, |b: [u8; 3]| f64::from(u32::from_be_bytes([0, b[0], b[1], b[2]])))
+            each!(3, |b: [u8; 3]| f64::from(u32::from_be_bytes([
+                0, b[0], b[1], b[2]
+            ])))
         }
         // Placed in the upper three bytes, so that the shift back carries the sign down.
         (Scalar::I24, Little) => {
-            each!(3, |b: [u8; 3]| f64::from(i32::from_le_bytes([0, b[0], b[1], b[2]]) >> 8))
+            each!(3, |b: [u8; 3]| f64::from(
+                i32::from_le_bytes([0, b[0], b[1], b[2]]) >> 8
+            ))
         }
         (Scalar::I24, Big) => {
-            each!(3, |b: [u8; 3]| f64::from(i32::from_be_bytes([b[0], b[1], b[2], 0]) >> 8))
+            each!(3, |b: [u8; 3]| f64::from(
+                i32::from_be_bytes([b[0], b[1], b[2], 0]) >> 8
+            ))
         }
         (Scalar::U32, Little) => each!(4, |b| f64::from(u32::from_le_bytes(b))),
         (Scalar::U32, Big) => each!(4, |b| f64::from(u32::from_be_bytes(b))),
@@ -77,7 +85,13 @@ mod tests {
     use super::*;
 
     fn decode(scalar: Scalar, order: ByteOrder, bytes: &[u8]) -> f64 {
-        let field = Field { at: 0, scalar, order, scale: 1.0, offset: 0.0 };
+        let field = Field {
+            at: 0,
+            scalar,
+            order,
+            scale: 1.0,
+            offset: 0.0,
+        };
         let mut column = [0.0];
         decode_column(&field, bytes, bytes.len(), &mut column);
         column[0]
@@ -91,16 +105,28 @@ mod tests {
         assert_eq!(decode(Scalar::U16, Little, &[0x01, 0x02]), 513.0);
         assert_eq!(decode(Scalar::U16, Big, &[0x01, 0x02]), 258.0);
         assert_eq!(decode(Scalar::I16, Big, &[0xFF, 0xFE]), -2.0);
-        assert_eq!(decode(Scalar::U24, Little, &[0x56, 0x34, 0x92]), f64::from(0x0092_3456));
-        assert_eq!(decode(Scalar::I24, Little, &[0x00, 0x00, 0x80]), -8_388_608.0);
+        assert_eq!(
+            decode(Scalar::U24, Little, &[0x56, 0x34, 0x92]),
+            f64::from(0x0092_3456)
+        );
+        assert_eq!(
+            decode(Scalar::I24, Little, &[0x00, 0x00, 0x80]),
+            -8_388_608.0
+        );
         assert_eq!(decode(Scalar::I24, Big, &[0xFF, 0xFF, 0xFF]), -1.0);
         assert_eq!(decode(Scalar::I24, Big, &[0x7F, 0xFF, 0xFF]), 8_388_607.0);
         assert_eq!(decode(Scalar::U32, Big, &[0, 1, 0, 0]), 65_536.0);
         assert_eq!(decode(Scalar::I32, Little, &[0xFE, 0xFF, 0xFF, 0xFF]), -2.0);
-        assert_eq!(decode(Scalar::U64, Big, &[0, 0, 0, 1, 0, 0, 0, 0]), 4_294_967_296.0);
+        assert_eq!(
+            decode(Scalar::U64, Big, &[0, 0, 0, 1, 0, 0, 0, 0]),
+            4_294_967_296.0
+        );
         assert_eq!(decode(Scalar::I64, Little, &[0xFF; 8]), -1.0);
         assert_eq!(decode(Scalar::F32, Little, &[0x00, 0x00, 0xC0, 0x3F]), 1.5);
-        assert_eq!(decode(Scalar::F64, Big, &[0x3F, 0xF8, 0, 0, 0, 0, 0, 0]), 1.5);
+        assert_eq!(
+            decode(Scalar::F64, Big, &[0x3F, 0xF8, 0, 0, 0, 0, 0, 0]),
+            1.5
+        );
     }
 
     #[test]

@@ -16,8 +16,8 @@
 //!
 //! **Must not know.** Time, and where the bytes come from.
 
-pub mod checksum;
 mod check;
+pub mod checksum;
 mod cobs;
 mod fields;
 mod options;
@@ -64,7 +64,11 @@ impl Packet {
             Framing::Sync { bytes, .. } => Mode::Sync(sync::Sync::new(bytes)),
             Framing::Cobs { .. } => Mode::Cobs(cobs::Cobs::new(shape.length_max)),
         };
-        Ok(Self { shape, framing, stream: Stream::default() })
+        Ok(Self {
+            shape,
+            framing,
+            stream: Stream::default(),
+        })
     }
 }
 

@@ -26,7 +26,10 @@ enum Candidate {
 
 impl Sync {
     pub(super) fn new(bytes: &[u8]) -> Self {
-        Self { finder: Finder::new(bytes).into_owned(), corrupt_left: 0 }
+        Self {
+            finder: Finder::new(bytes).into_owned(),
+            corrupt_left: 0,
+        }
     }
 
     pub(super) fn reset(&mut self) {
@@ -43,7 +46,12 @@ impl Sync {
         let mut at = 0;
         let mut corrupt_end = self.corrupt_left;
         while !out.is_full() {
+            let start = at;
             at = self.good_run(shape, stream, input, at, out);
+            if at > start {
+                // A good packet within a corrupt one shows that it was none: it ends where the good one starts.
+                corrupt_end = corrupt_end.min(start);
+            }
             if out.is_full() {
                 break;
             }
@@ -104,7 +112,13 @@ impl Sync {
             (stride, at, left) = (length, at + length, left - 1);
         }
         if at > start {
-            append(shape, &input[start..at], stride, |index| start + (index + 1) * stride, out);
+            append(
+                shape,
+                &input[start..at],
+                stride,
+                |index| start + (index + 1) * stride,
+                out,
+            );
         }
         at
     }
@@ -118,7 +132,9 @@ impl Sync {
         if input.len() < sync.len().max(shape.header) {
             return Candidate::Short;
         }
-        let Some(length) = shape.length(input) else { return Candidate::Nothing };
+        let Some(length) = shape.length(input) else {
+            return Candidate::Nothing;
+        };
         match input.get(..length) {
             None => Candidate::Short,
             Some(packet) if shape.holds(packet) => Candidate::Good(length),
@@ -134,6 +150,8 @@ impl Sync {
             return place + 1;
         }
         let tail = input.len().saturating_sub(sync.len() - 1).max(1);
-        (tail..input.len()).find(|place| sync.starts_with(&input[*place..])).unwrap_or(input.len())
+        (tail..input.len())
+            .find(|place| sync.starts_with(&input[*place..]))
+            .unwrap_or(input.len())
     }
 }

@@ -1,0 +1,206 @@
+//! One device of each kind: three channels of 16 bit.
+
+use kymo_drivers::protocol::packet::{
+    self, ByteOrder, Checksum, Counter, Field, Framing, Length, Scalar, checksum,
+};
+use kymo_drivers::protocol::{Options, Protocol, lines};
+
+use crate::common::Row;
+use crate::encode::{cobs, crc_ibm_3740, crc_modbus, sum16};
+
+pub(crate) type Values = [i16; 3];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// `AA 55`, a counter of 16 bit, twelve bytes in all with a CRC.
+    Sync,
+    /// Byte stuffing; the counter goes to 199.
+    Cobs,
+    /// `7E`, a length field, a counter of 8 bit, up to two bytes of padding, and a sum.
+    Sized,
+    /// `1,2,3`
+    Separated,
+    /// `z=3 x=1 y=2`
+    KeyValue,
+    /// `P 1/2/3`
+    Pattern,
+}
+
+/// The longest packet that [`Kind::Sized`] believes.
+pub(crate) const SIZED_MAX: usize = 24;
+/// The longest line.
+pub(crate) const LINE_MAX: usize = 64;
+
+impl Kind {
+    pub(crate) const ALL: [Kind; 6] = [
+        Self::Sync,
+        Self::Cobs,
+        Self::Sized,
+        Self::Separated,
+        Self::KeyValue,
+        Self::Pattern,
+    ];
+    pub(crate) const PACKETS: [Kind; 3] = [Self::Sync, Self::Cobs, Self::Sized];
+
+    pub(crate) fn is_text(self) -> bool {
+        !Self::PACKETS.contains(&self)
+    }
+
+    pub(crate) fn options(self) -> Options {
+        match self {
+            Self::Sync => Options::Packet(packet::Options {
+                framing: Framing::Sync {
+                    bytes: vec![0xAA, 0x55],
+                    length: Length::Fixed(12),
+                },
+                checksum: sum("CRC-16/IBM-3740", 2, ByteOrder::Big),
+                counter: counter(2, Scalar::U16, None),
+                fields: fields(4, ByteOrder::Little),
+            }),
+            Self::Cobs => Options::Packet(packet::Options {
+                framing: Framing::Cobs {
+                    length: Length::Fixed(9),
+                },
+                checksum: sum("CRC-16/MODBUS", 0, ByteOrder::Little),
+                counter: counter(0, Scalar::U8, Some(200)),
+                fields: fields(1, ByteOrder::Big),
+            }),
+            Self::Sized => Options::Packet(packet::Options {
+                framing: Framing::Sync {
+                    bytes: vec![0x7E],
+                    length: Length::Field {
+                        at: 1,
+                        scalar: Scalar::U8,
+                        order: ByteOrder::Big,
+                        add: 4,
+                        max: SIZED_MAX,
+                    },
+                },
+                checksum: sum("sum16", 1, ByteOrder::Big),
+                counter: counter(2, Scalar::U8, None),
+                fields: fields(3, ByteOrder::Big),
+            }),
+            Self::Separated => text(lines::Form::Separated {
+                separator: ",".to_owned(),
+            }),
+            Self::KeyValue => text(lines::Form::KeyValue {
+                separator: " ".to_owned(),
+                assign: '=',
+            }),
+            Self::Pattern => text(lines::Form::Pattern {
+                pattern: r"^P (?<x>\S+)/(?<y>\S+)/(?<z>\S+)$".to_owned(),
+            }),
+        }
+    }
+
+    pub(crate) fn build(self) -> Box<dyn Protocol> {
+        self.options().build().unwrap()
+    }
+
+    /// The counter counts from 0 to below this.
+    pub(crate) fn counter_range(self) -> u64 {
+        match self {
+            Self::Sync => 65_536,
+            Self::Cobs => 200,
+            Self::Sized => 256,
+            _ => panic!("lines have no counter"),
+        }
+    }
+
+    /// The frame that is number `count` of its device.
+    pub(crate) fn frame(self, count: u64, values: Values) -> Vec<u8> {
+        self.encode(count, values, 0)
+    }
+
+    /// A frame that came as it was sent but for what a checksum, or the digits, are there to show.
+    pub(crate) fn damaged(self, count: u64, values: Values) -> Vec<u8> {
+        self.encode(count, values, 0x0102)
+    }
+
+    fn encode(self, count: u64, [x, y, z]: Values, damage: u16) -> Vec<u8> {
+        let mark = if damage == 0 { "" } else { "x" };
+        match self {
+            Self::Sync => {
+                let count = u16::try_from(count % 65_536).unwrap();
+                let mut packet = vec![0xAA, 0x55];
+                packet.extend(count.to_le_bytes());
+                packet.extend([x, y, z].iter().flat_map(|value| value.to_le_bytes()));
+                let crc = crc_ibm_3740(&packet[2..]) ^ damage;
+                packet.extend(crc.to_be_bytes());
+                packet
+            }
+            Self::Cobs => {
+                let mut packet = vec![u8::try_from(count % 200).unwrap()];
+                packet.extend([x, y, z].iter().flat_map(|value| value.to_be_bytes()));
+                let crc = crc_modbus(&packet) ^ damage;
+                packet.extend(crc.to_le_bytes());
+                cobs(&packet)
+            }
+            Self::Sized => {
+                let padding = u8::try_from(count % 3).unwrap();
+                let mut packet = vec![0x7E, 7 + padding, u8::try_from(count % 256).unwrap()];
+                packet.extend([x, y, z].iter().flat_map(|value| value.to_be_bytes()));
+                packet.extend((0..padding).map(|_| 0xEE));
+                let sum = sum16(&packet[1..]) ^ damage;
+                packet.extend(sum.to_be_bytes());
+                packet
+            }
+            Self::Separated => format!("{x}, {y}{mark},{z}\r\n").into_bytes(),
+            Self::KeyValue => format!("z={z}  x={x} t=7 y={y}{mark}\n").into_bytes(),
+            Self::Pattern => format!("P {x}/{y}{mark}/{z}\n").into_bytes(),
+        }
+    }
+}
+
+/// Values that differ from frame to frame.
+pub(crate) fn values(count: u64) -> Values {
+    let low = i16::try_from(count % 30_000).unwrap();
+    [low, -low, low / 3 - 5_000]
+}
+
+pub(crate) fn row([x, y, z]: Values) -> Row {
+    Row(vec![x.into(), y.into(), z.into()])
+}
+
+pub(crate) fn text(form: lines::Form) -> Options {
+    Options::Lines(lines::Options {
+        form,
+        keys: ["x", "y", "z"].map(str::to_owned).to_vec(),
+        comment: Some("#".to_owned()),
+        first_line_whole: true,
+        line_bytes_max: LINE_MAX,
+    })
+}
+
+/// A checksum of two bytes at the packet's end, over all from `from` up to it.
+pub(crate) fn sum(name: &str, from: i64, order: ByteOrder) -> Option<Checksum> {
+    Some(Checksum {
+        kind: checksum::by_name(name).unwrap(),
+        from,
+        to: -2,
+        at: -2,
+        order,
+    })
+}
+
+fn counter(at: usize, scalar: Scalar, modulus: Option<u64>) -> Option<Counter> {
+    Some(Counter {
+        at,
+        scalar,
+        order: ByteOrder::Little,
+        modulus,
+    })
+}
+
+/// Three neighbours of 16 bit.
+pub(crate) fn fields(at: usize, order: ByteOrder) -> Vec<Field> {
+    (0..3)
+        .map(|index| Field {
+            at: at + 2 * index,
+            scalar: Scalar::I16,
+            order,
+            scale: 1.0,
+            offset: 0.0,
+        })
+        .collect()
+}

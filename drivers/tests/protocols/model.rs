@@ -1,0 +1,254 @@
+//! What a whole stream must decode to, told byte by byte: slow, plain, and never shown a cut.
+
+use kymo_drivers::block::GapReason;
+
+use crate::common::{Decoded, Lost, Row};
+use crate::encode::{crc_ibm_3740, crc_modbus, sum16};
+use crate::kinds::{Kind, LINE_MAX, SIZED_MAX};
+
+/// What must come of a stream, and what became of each of its bytes.
+#[derive(Debug, Default)]
+pub(crate) struct Expected {
+    pub(crate) decoded: Decoded,
+    pub(crate) frame_bytes: usize,
+    pub(crate) corrupt_bytes: usize,
+    /// Delimiters, empty lines, comments.
+    pub(crate) passed_bytes: usize,
+    started: bool,
+    counter: Option<u64>,
+    corrupt: u64,
+}
+
+pub(crate) fn expect(kind: Kind, first_line_whole: bool, bytes: &[u8]) -> Expected {
+    let mut expected = Expected::default();
+    match kind {
+        Kind::Sync | Kind::Sized => expected.packets(kind, bytes),
+        Kind::Cobs => expected.stuffed(bytes),
+        _ => expected.lines(kind, first_line_whole, bytes),
+    }
+    expected
+}
+
+impl Expected {
+    fn good(&mut self, kind: Kind, count: Option<u64>, row: Row, end: usize) {
+        let missing = match (count, self.counter) {
+            (Some(now), Some(last)) => {
+                let range = kind.counter_range();
+                let step = (now + range - last) % range;
+                let missing = step.saturating_sub(1);
+                let known = (missing <= range / 2).then_some(missing);
+                (missing > 0).then_some((known, GapReason::DeviceCounter))
+            }
+            (None, _) if self.started && self.corrupt > 0 => {
+                Some((Some(self.corrupt), GapReason::Corrupt))
+            }
+            _ => None,
+        };
+        if let Some((frames, reason)) = missing {
+            if reason == GapReason::DeviceCounter {
+                let lost = frames.unwrap_or(0).saturating_sub(self.corrupt);
+                self.decoded.tally.lost_frames += lost;
+            }
+            self.decoded.losses.push(Lost {
+                before: self.decoded.rows.len(),
+                frames,
+                reason,
+            });
+        }
+        (self.started, self.counter, self.corrupt) = (true, count, 0);
+        self.decoded.rows.push(row);
+        self.decoded.ends.push(end);
+    }
+
+    fn corrupt(&mut self) {
+        self.corrupt += 1;
+        self.decoded.tally.corrupt_frames += 1;
+    }
+
+    fn packets(&mut self, kind: Kind, bytes: &[u8]) {
+        let sync: &[u8] = if kind == Kind::Sync {
+            &[0xAA, 0x55]
+        } else {
+            &[0x7E]
+        };
+        let mut corrupt_to = 0;
+        let mut at = 0;
+        while at < bytes.len() {
+            let rest = &bytes[at..];
+            let seen = rest.len().min(sync.len());
+            let mut length = None;
+            if rest[..seen] == sync[..seen] {
+                if rest.len() < 2 {
+                    break;
+                }
+                length = match kind {
+                    Kind::Sync => Some(12),
+                    _ => Some(usize::from(rest[1]) + 4).filter(|l| (9..=SIZED_MAX).contains(l)),
+                };
+            }
+            if let Some(length) = length {
+                if rest.len() < length {
+                    break;
+                }
+                if let Some((count, row)) = packet(kind, &rest[..length]) {
+                    self.frame_bytes += length;
+                    at += length;
+                    self.good(kind, Some(count), row, at);
+                    corrupt_to = 0;
+                    continue;
+                }
+                if at >= corrupt_to {
+                    self.corrupt();
+                    corrupt_to = at + length;
+                }
+            }
+            if at < corrupt_to {
+                self.corrupt_bytes += 1;
+            } else {
+                self.decoded.tally.skipped_bytes += 1;
+            }
+            at += 1;
+        }
+        self.decoded.pending = bytes.len() - at;
+    }
+
+    fn stuffed(&mut self, bytes: &[u8]) {
+        let mut at = 0;
+        let mut aligned = false;
+        while let Some(length) = bytes[at..].iter().position(|byte| *byte == 0) {
+            let chunk = &bytes[at..at + length];
+            at += length + 1;
+            self.passed_bytes += 1;
+            let good = unstuff(chunk).and_then(|decoded| packet(Kind::Cobs, &decoded));
+            if let Some((count, row)) = good {
+                self.frame_bytes += length;
+                self.good(Kind::Cobs, Some(count), row, at);
+            } else if length > 0 {
+                self.chunk_without_packet(aligned, length);
+            }
+            aligned = true;
+        }
+        let left = bytes.len() - at;
+        if left > 10 {
+            self.chunk_without_packet(aligned, left);
+        } else {
+            self.decoded.pending = left;
+        }
+    }
+
+    fn chunk_without_packet(&mut self, aligned: bool, length: usize) {
+        if aligned {
+            self.corrupt();
+            self.corrupt_bytes += length;
+        } else {
+            self.decoded.tally.skipped_bytes += length as u64;
+        }
+    }
+
+    fn lines(&mut self, kind: Kind, first_line_whole: bool, bytes: &[u8]) {
+        let mut at = 0;
+        let mut aligned = first_line_whole;
+        while let Some(length) = bytes[at..].iter().position(|byte| *byte == b'\n') {
+            let line = &bytes[at..at + length];
+            let text = line.trim_ascii();
+            at += length + 1;
+            if !aligned {
+                self.decoded.tally.skipped_bytes += length as u64 + 1;
+                aligned = true;
+            } else if length <= LINE_MAX && (text.is_empty() || text.starts_with(b"#")) {
+                self.passed_bytes += length + 1;
+            } else if length > LINE_MAX {
+                self.corrupt();
+                self.corrupt_bytes += length + 1;
+            } else if let Some(row) = std::str::from_utf8(text).ok().and_then(|t| row(kind, t)) {
+                self.frame_bytes += length + 1;
+                self.good(kind, None, row, at);
+            } else {
+                self.corrupt();
+                self.corrupt_bytes += length + 1;
+            }
+        }
+        let left = bytes.len() - at;
+        if !aligned {
+            self.decoded.tally.skipped_bytes += left as u64;
+        } else if left > LINE_MAX {
+            self.corrupt();
+            self.corrupt_bytes += left;
+        } else {
+            self.decoded.pending = left;
+        }
+    }
+}
+
+/// The count and the values, if the packet's checksum is right.
+fn packet(kind: Kind, packet: &[u8]) -> Option<(u64, Row)> {
+    let body = packet.len().checked_sub(2)?;
+    let two = |at: usize| [packet[at], packet[at + 1]];
+    let three = |at: usize, convert: fn([u8; 2]) -> i16| {
+        Row((0..3)
+            .map(|index| convert(two(at + 2 * index)).into())
+            .collect())
+    };
+    match kind {
+        Kind::Sync => {
+            (crc_ibm_3740(&packet[2..body]) == u16::from_be_bytes(two(body))).then(|| {
+                (
+                    u16::from_le_bytes(two(2)).into(),
+                    three(4, i16::from_le_bytes),
+                )
+            })
+        }
+        Kind::Cobs => (packet.len() == 9
+            && crc_modbus(&packet[..body]) == u16::from_le_bytes(two(body)))
+        .then(|| (u64::from(packet[0]) % 200, three(1, i16::from_be_bytes))),
+        Kind::Sized => (sum16(&packet[1..body]) == u16::from_be_bytes(two(body)))
+            .then(|| (packet[2].into(), three(3, i16::from_be_bytes))),
+        _ => None,
+    }
+}
+
+/// Undoes byte stuffing; the delimiter is left out.
+pub(crate) fn unstuff(chunk: &[u8]) -> Option<Vec<u8>> {
+    let mut decoded = Vec::new();
+    let mut at = 0;
+    while at < chunk.len() {
+        let code = usize::from(chunk[at]);
+        decoded.extend_from_slice(chunk.get(at + 1..at + code)?);
+        at += code;
+        if code < 255 && at < chunk.len() {
+            decoded.push(0);
+        }
+    }
+    Some(decoded)
+}
+
+/// A line's values.
+fn row(kind: Kind, text: &str) -> Option<Row> {
+    let number = |text: &str| text.trim_ascii().parse::<f64>().ok();
+    let values: Vec<f64> = match kind {
+        Kind::Separated => text.split(',').map(number).collect::<Option<_>>()?,
+        Kind::KeyValue => {
+            let mut found: [Option<f64>; 3] = [None; 3];
+            for pair in text.split([' ', '\t']) {
+                let Some((key, value)) = pair.split_once('=') else {
+                    continue;
+                };
+                let place = ["x", "y", "z"].iter().position(|k| *k == key.trim_ascii());
+                if let Some(place) = place
+                    && found[place].replace(number(value)?).is_some()
+                {
+                    return None;
+                }
+            }
+            found.into_iter().collect::<Option<_>>()?
+        }
+        _ => {
+            let parts = text.strip_prefix("P ")?;
+            if parts.contains(char::is_whitespace) {
+                return None;
+            }
+            parts.split('/').map(number).collect::<Option<_>>()?
+        }
+    };
+    (values.len() == 3).then_some(Row(values))
+}

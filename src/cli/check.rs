@@ -1,0 +1,404 @@
+//! `kymo check`: what a configuration would do, and whether it can work.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use kymo_drivers::link;
+use serde::Serialize;
+
+use super::{ConfigArgs, Failure, load_plan, say};
+use crate::config::plan::{Link, Plan, Source};
+use crate::lanes::Overflow;
+
+/// Says whether a configuration is right, and whether it can work.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Nothing is opened and nothing is written. Mistakes end it with status 2; what is allowed, but will hardly \
+work, is a warning: more bytes than the line carries, a queue shorter than a pause of the disk, a disk that \
+is full before an outage is over.")]
+pub(super) struct Args {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+/// What a configuration comes to.
+#[derive(Debug, Serialize)]
+struct Found {
+    config: String,
+    data_dir: String,
+    sources: Vec<SourceFound>,
+    rules: usize,
+    disk: Disk,
+    /// Memory of all blocks, if every queue is full.
+    memory_bytes_max: u64,
+    warnings: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct SourceFound {
+    name: String,
+    link: String,
+    priority: &'static str,
+    channels: usize,
+    rate_hz: Option<f64>,
+    samples_per_s: Option<f64>,
+    /// What it sends.
+    bytes_per_s: Option<f64>,
+    /// What its line carries.
+    line_bytes_per_s: f64,
+    /// How long its lanes take it in while the stage stands still.
+    lane_s: Option<f64>,
+    /// How long the queue in front of the journal takes it in while the disk stands still.
+    journal_queue_s: Option<f64>,
+    /// At most, on disk.
+    disk_bytes_per_day: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Disk {
+    free_bytes: Option<u64>,
+    bytes_per_day: f64,
+    /// How long the disk takes everything in.
+    outage_s: Option<f64>,
+}
+
+const DAY_S: f64 = 86_400.0;
+
+/// Beyond this share of a line's bytes, a warning: start-up, bursts and clocks that are not exact need room.
+const LINE_SHARE_MAX: f64 = 0.9;
+/// A disk that is busy with something else stands still for so long now and then.
+const QUEUE_MIN_S: f64 = 1.0;
+/// A full disk should not be a matter of hours.
+const OUTAGE_MIN_S: f64 = DAY_S;
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let plan = load_plan(&args.config)?;
+    let found = look(&args.config.config, &plan);
+    if args.json {
+        say(serde_json::to_string_pretty(&found)?);
+    } else {
+        say(found.text());
+    }
+    Ok(())
+}
+
+fn look(config: &Path, plan: &Plan) -> Found {
+    let mut warnings = Vec::new();
+    let sources: Vec<SourceFound> = plan
+        .sources
+        .iter()
+        .map(|source| look_at(source, plan, &mut warnings))
+        .collect();
+    for (index, simulator) in plan.simulators.iter().enumerate() {
+        let reads = |source: &&Source| matches!(&source.link, Link::Simulator { simulator, .. } if *simulator == index);
+        match plan.sources.iter().find(reads) {
+            None => warnings.push(format!("simulator.{}: no source reads it", simulator.name)),
+            Some(source) => warn_of_rate(source, simulator, &mut warnings),
+        }
+    }
+    let bytes_per_day = sources
+        .iter()
+        .filter_map(|source| source.disk_bytes_per_day)
+        .sum();
+    let free_bytes = free_bytes(&plan.data_dir);
+    #[allow(clippy::cast_precision_loss)]
+    let outage_s = free_bytes.filter(|_| bytes_per_day > 0.0).map(|free| {
+        let spare = free.saturating_sub(2 * plan.journal.segment_bytes);
+        spare as f64 / bytes_per_day * DAY_S
+    });
+    if let Some(outage_s) = outage_s.filter(|outage| *outage < OUTAGE_MIN_S) {
+        warnings.push(format!(
+            "the disk of {} is full after {}",
+            plan.data_dir.display(),
+            span(outage_s)
+        ));
+    }
+    let memory_bytes_max = memory(plan);
+    let installed = installed_bytes();
+    if installed.is_some_and(|installed| memory_bytes_max > installed / 2) {
+        warnings.push(format!(
+            "with every queue full its blocks take {}, more than half of this host's memory: lower lane_blocks, \
+             block_frames or queue_blocks",
+            bytes(memory_bytes_max as f64)
+        ));
+    }
+    Found {
+        config: config.display().to_string(),
+        data_dir: plan.data_dir.display().to_string(),
+        sources,
+        rules: plan.rules.len(),
+        disk: Disk {
+            free_bytes,
+            bytes_per_day,
+            outage_s,
+        },
+        memory_bytes_max,
+        warnings,
+    }
+}
+
+fn warn_of_rate(source: &Source, simulator: &kymo_simulators::Options, warnings: &mut Vec<String>) {
+    let kind = kymo_simulators::DEVICES
+        .iter()
+        .find(|kind| kind.name == simulator.device);
+    let sends = simulator.rate_hz.or(kind.map(|kind| kind.rate_hz));
+    if let (Some(sends), Some(said)) = (sends, source.rate_hz)
+        && (sends - said).abs() > said * 1e-3
+    {
+        warnings.push(format!(
+            "source.{}: rate_hz says {said} frames/s, and simulator.{} sends {sends}",
+            source.name, simulator.name
+        ));
+    }
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn look_at(source: &Source, plan: &Plan, warnings: &mut Vec<String>) -> SourceFound {
+    let mut warn = |what: String| warnings.push(format!("source.{}: {what}", source.name));
+    let (link, ns_per_byte) = match &source.link {
+        Link::Device(options) => (options.to_string(), options.ns_per_byte()),
+        Link::Simulator { simulator, serial } => {
+            let name = plan
+                .simulators
+                .get(*simulator)
+                .map_or("?", |simulator| &simulator.device);
+            (
+                format!("simulated {name} at {} baud", serial.baud),
+                serial.ns_per_byte(),
+            )
+        }
+    };
+    let line_bytes_per_s = 1e9 / ns_per_byte;
+    let bytes_per_s = source
+        .rate_hz
+        .zip(source.frame_bytes)
+        .map(|(rate, bytes)| rate * bytes as f64);
+    if let Some(sent) = bytes_per_s.filter(|sent| *sent > line_bytes_per_s * LINE_SHARE_MAX) {
+        warn(format!(
+            "it sends {}/s, and its line carries {}/s: {:.0} %; raise the baud rate on both sides",
+            bytes(sent),
+            bytes(line_bytes_per_s),
+            sent / line_bytes_per_s * 100.0
+        ));
+    }
+    let Link::Device(link::Options::Serial(serial)) = &source.link else {
+        return found(source, plan, link, bytes_per_s, line_bytes_per_s, &mut warn);
+    };
+    if !serial.path.exists() {
+        let path = serial.path.display();
+        warn(format!(
+            "{path} is not there now; `kymo run` waits for it, `kymo ports` lists what is"
+        ));
+    }
+    found(source, plan, link, bytes_per_s, line_bytes_per_s, &mut warn)
+}
+
+#[allow(clippy::cast_precision_loss)]
+fn found(
+    source: &Source,
+    plan: &Plan,
+    link: String,
+    bytes_per_s: Option<f64>,
+    line_bytes_per_s: f64,
+    warn: &mut impl FnMut(String),
+) -> SourceFound {
+    let priority = source.channels.iter().map(|channel| channel.priority).min();
+    let priority = priority.unwrap_or(kymo_drivers::block::Priority::Normal);
+    let channels = source.channels.len();
+    let queue_blocks = plan.journal.queue_blocks[priority.index()];
+    let lane_s = source.rate_hz.map(|rate| lane_seconds(source, rate));
+    // What comes out of a lane that was congested comes in full blocks; at other times in aged ones.
+    let journal_queue_s = source
+        .rate_hz
+        .map(|rate| queue_blocks as f64 * aged_frames(source, rate) / rate);
+    match (lane_s, journal_queue_s) {
+        (Some(lane), Some(queue)) if lane + queue < QUEUE_MIN_S => {
+            let then = match source.overflow {
+                Overflow::Block => {
+                    "then bytes wait in the kernel's buffer, a few KiB, and are lost"
+                }
+                Overflow::DropOldest => "then the oldest samples are dropped",
+                Overflow::DropNewest => "then new samples are dropped",
+            };
+            warn(format!(
+                "its queues hold {} of data if the disk stands still; {then}. Raise lane_blocks",
+                span(lane + queue)
+            ));
+        }
+        (None, _) => {
+            warn("without rate_hz nobody can say whether its line and the disk carry it".to_owned())
+        }
+        _ => {}
+    }
+    SourceFound {
+        name: source.name.clone(),
+        link,
+        priority: priority.name(),
+        channels,
+        rate_hz: source.rate_hz,
+        samples_per_s: source.rate_hz.map(|rate| rate * channels as f64),
+        bytes_per_s,
+        line_bytes_per_s,
+        lane_s,
+        journal_queue_s,
+        disk_bytes_per_day: source
+            .rate_hz
+            .map(|rate| disk_bytes_per_s(source, rate) * DAY_S),
+    }
+}
+
+/// Frames in a block that is sent because of its age.
+#[allow(clippy::cast_precision_loss)]
+fn aged_frames(source: &Source, rate_hz: f64) -> f64 {
+    (source.block_age.as_secs_f64() * rate_hz).clamp(1.0, source.block_frames as f64)
+}
+
+/// A lane takes aged blocks until it is half full, and full ones from there.
+#[allow(clippy::cast_precision_loss)]
+fn lane_seconds(source: &Source, rate_hz: f64) -> f64 {
+    let half = source.lane_blocks as f64 / 2.0;
+    half * (aged_frames(source, rate_hz) + source.block_frames as f64) / rate_hz
+}
+
+/// An upper bound of what a source takes on disk: each value at the width it can at most need, the step of
+/// a time for each frame, and the head of each block's record.
+#[allow(clippy::cast_precision_loss)]
+fn disk_bytes_per_s(source: &Source, rate_hz: f64) -> f64 {
+    const STEP_BYTES: f64 = 4.0;
+    const RECORD_BYTES: f64 = 96.0;
+    let value = |channel: &crate::config::plan::Channel| match channel.quantum {
+        Some(_) => 4.0,
+        None => 8.0,
+    };
+    let frame: f64 = source.channels.iter().map(value).sum::<f64>() + STEP_BYTES;
+    let blocks_per_s = rate_hz / aged_frames(source, rate_hz);
+    rate_hz * frame + blocks_per_s * RECORD_BYTES
+}
+
+/// Memory of all blocks that can be under way at once.
+fn memory(plan: &Plan) -> u64 {
+    let of_source = |source: &Source| {
+        let columns = source.channels.len() + 1;
+        let priority = source
+            .channels
+            .iter()
+            .map(|channel| channel.priority.index())
+            .min();
+        let queue = plan.journal.queue_blocks[priority.unwrap_or(2)];
+        let blocks = source.lane_blocks.saturating_add(queue) as u64;
+        blocks.saturating_mul((source.block_frames * columns * 8) as u64)
+    };
+    plan.sources
+        .iter()
+        .map(of_source)
+        .fold(0, u64::saturating_add)
+}
+
+/// Memory of this host.
+fn installed_bytes() -> Option<u64> {
+    let info = rustix::system::sysinfo();
+    Some(
+        u64::try_from(info.totalram)
+            .ok()?
+            .saturating_mul(u64::from(info.mem_unit)),
+    )
+}
+
+/// Free bytes where the data directory is or will be.
+fn free_bytes(data_dir: &Path) -> Option<u64> {
+    let absolute = std::path::absolute(data_dir).ok()?;
+    let there = absolute.ancestors().find(|path| path.exists())?;
+    let found = rustix::fs::statvfs(there).ok()?;
+    Some(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+impl Found {
+    fn text(&self) -> String {
+        let mut text = format!("{} is right; data go to {}\n\n", self.config, self.data_dir);
+        let width = self
+            .sources
+            .iter()
+            .map(|source| source.name.len())
+            .max()
+            .unwrap_or(0)
+            .max(6);
+        let dash = || "-".to_owned();
+        // Writing into a string cannot fail.
+        let _ = writeln!(
+            text,
+            "{:<width$}  {:<8} {:>9} {:>11} {:>11} {:>11} {:>6} {:>8} {:>8} {:>10}  link",
+            "source",
+            "priority",
+            "frames/s",
+            "samples/s",
+            "sends",
+            "line",
+            "",
+            "lane",
+            "queue",
+            "a day"
+        );
+        for source in &self.sources {
+            let rate = |value: Option<f64>| value.map_or_else(dash, |value| format!("{value:.0}"));
+            let flow = |value: Option<f64>| value.map_or_else(dash, |v| format!("{}/s", bytes(v)));
+            let share = source.bytes_per_s.map_or_else(String::new, |sent| {
+                format!("{:.0} %", sent / source.line_bytes_per_s * 100.0)
+            });
+            let _ = writeln!(
+                text,
+                "{:<width$}  {:<8} {:>9} {:>11} {:>11} {:>11} {share:>6} {:>8} {:>8} {:>10}  {}",
+                source.name,
+                source.priority,
+                rate(source.rate_hz),
+                rate(source.samples_per_s),
+                flow(source.bytes_per_s),
+                flow(Some(source.line_bytes_per_s)),
+                source.lane_s.map_or_else(dash, span),
+                source.journal_queue_s.map_or_else(dash, span),
+                source.disk_bytes_per_day.map_or_else(dash, bytes),
+                source.link,
+            );
+        }
+        #[allow(clippy::cast_precision_loss)]
+        let free = self
+            .disk
+            .free_bytes
+            .map_or_else(dash, |free| bytes(free as f64));
+        let _ = writeln!(
+            text,
+            "\nrules      {}\ndisk       at most {} a day; {free} are free{}\nmemory     at most {} with every queue full",
+            self.rules,
+            bytes(self.disk.bytes_per_day),
+            self.disk.outage_s.map_or_else(String::new, |s| format!(
+                ": enough for an outage of {}",
+                span(s)
+            )),
+            bytes(self.memory_bytes_max as f64),
+        );
+        for warning in &self.warnings {
+            let _ = writeln!(text, "\nwarning: {warning}");
+        }
+        text.truncate(text.trim_end().len());
+        text
+    }
+}
+
+/// Bytes for the eye.
+fn bytes(count: f64) -> String {
+    indicatif::HumanBytes(count as u64).to_string()
+}
+
+/// A duration for the eye.
+fn span(seconds: f64) -> String {
+    match seconds {
+        s if s < 1.0 => format!("{:.0} ms", s * 1e3),
+        s if s < 120.0 => format!("{s:.1} s"),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s if s < 2.0 * DAY_S => format!("{:.0} h", s / 3600.0),
+        s => format!("{:.0} days", (s / DAY_S).min(Duration::MAX.as_secs_f64())),
+    }
+}

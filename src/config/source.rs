@@ -1,0 +1,362 @@
+//! `[source.NAME]`: a device to read.
+
+use std::time::Duration;
+
+use kymo_drivers::block::Priority;
+use kymo_drivers::link::serial::{FlowControl, Parity};
+use kymo_drivers::link::{self, serial};
+use kymo_drivers::protocol::Options;
+
+use super::Simulator;
+use super::calibration;
+use super::plan::{Channel, Link, Source};
+use super::protocol;
+use super::section::{At, Section, name};
+use super::values::{Wrong, choice, duration, integer, number, text, unknown};
+use crate::acquire::ReconnectOptions;
+use crate::lanes::Overflow;
+use crate::stage::calibrate::Calibration;
+
+/// A source as far as it could be read; its names are known even if the rest is wrong, so that rules
+/// that watch it are judged by what they say.
+pub(super) struct ReadSource {
+    pub(super) name: String,
+    pub(super) channels: Vec<String>,
+    pub(super) plan: Option<Source>,
+}
+
+/// Values in one block at most: its record must fit the journal's longest.
+const BLOCK_VALUES_MAX: usize = 4 << 20;
+
+pub(super) fn read(
+    section: &Section<'_>,
+    simulators: &[Simulator],
+    read_by: &mut [Option<String>],
+) -> ReadSource {
+    section.check_name("source");
+    let priorities = Priority::ALL.map(|priority| (priority.name(), priority));
+    let priority = section.get("priority", choice(&priorities));
+    let priority = priority.map_or(Priority::Normal, |priority| priority.value);
+    let sections = section.list("channel");
+    if sections.is_empty() && !section.has("channel") {
+        let help = "add one [[source.NAME.channel]] for each value of a frame, in order";
+        section.missing("channel", Some(help));
+    }
+    let link = link(section, simulators, read_by);
+    let mut channels: Vec<(Section<'_>, String)> = Vec::with_capacity(sections.len());
+    for channel in sections {
+        let found = channel.need("name", name);
+        let text = found
+            .as_ref()
+            .map_or_else(String::new, |found| found.value.clone());
+        if let Some(found) = found
+            && channels.iter().any(|(_, known)| *known == text)
+        {
+            let what = format!("is \"{text}\", the name of another channel of the source");
+            let wrong = Wrong::new(what, "every channel has a name of its own");
+            channel.wrong("name", found.span, &wrong);
+        }
+        channels.push((channel, text));
+    }
+    let starts_whole = matches!(link, Some(Link::Simulator { .. }));
+    let protocol = protocol::read(section, &channels, starts_whole);
+    let names: Vec<String> = channels.iter().map(|(_, name)| name.clone()).collect();
+    let plans = read_channels(&channels, &names, priority, &priorities, protocol.as_ref());
+
+    let overflow = section.get("overflow", choice(&Overflow::NAMES));
+    let rate_hz = section.get("rate_hz", number(1e-6..=1e9));
+    let lane_blocks = section.get("lane_blocks", integer(1..=65_536));
+    let block_frames = section.get("block_frames", integer(1..=65_536));
+    let block_age = section.get(
+        "block_age",
+        duration((Duration::ZERO, Duration::from_secs(60))),
+    );
+    let reconnect = reconnect(section);
+    section.finish();
+
+    let blocks = |at: Option<At<i64>>, default: usize| {
+        at.and_then(|at| usize::try_from(at.value).ok())
+            .unwrap_or(default)
+    };
+    let span = block_frames
+        .as_ref()
+        .map_or_else(|| section.span.clone(), |at| at.span.clone());
+    let block_frames = blocks(block_frames, 1024);
+    if block_frames.saturating_mul(names.len()) > BLOCK_VALUES_MAX {
+        let what = format!(
+            "`source.{}` has {} channels and blocks of {block_frames} frames",
+            section.name(),
+            names.len()
+        );
+        let help = format!("a block holds at most {BLOCK_VALUES_MAX} values: lower block_frames");
+        section
+            .found
+            .add(span, &what, "too large a block", Some(&help));
+    }
+    let age = if priority == Priority::Critical {
+        Duration::ZERO
+    } else {
+        Duration::from_millis(5)
+    };
+    let plan = match (link, protocol, plans) {
+        (Some(link), Some(protocol), Some(channels)) => Some(Source {
+            name: section.name().to_owned(),
+            link,
+            protocol: protocol.options,
+            channels,
+            rate_hz: rate_hz.map(|rate| rate.value),
+            frame_bytes: protocol.frame_bytes,
+            overflow: overflow.map_or(Overflow::Block, |overflow| overflow.value),
+            lane_blocks: blocks(lane_blocks, 256),
+            block_frames,
+            block_age: block_age.map_or(age, |age| age.value),
+            reconnect,
+        }),
+        _ => None,
+    };
+    ReadSource {
+        name: section.name().to_owned(),
+        channels: names,
+        plan,
+    }
+}
+
+fn reconnect(section: &Section<'_>) -> ReconnectOptions {
+    let mut options = ReconnectOptions::default();
+    let Some(table) = section.table("reconnect") else {
+        return options;
+    };
+    let limits = (Duration::from_millis(1), Duration::from_secs(3600));
+    if let Some(first) = table.get("first", duration(limits)) {
+        options.first = first.value;
+    }
+    if let Some(max) = table.get("max", duration(limits)) {
+        if max.value < options.first {
+            let what = format!(
+                "is {:?}, shorter than the first wait of {:?}",
+                max.value, options.first
+            );
+            table.wrong("max", max.span, &Wrong::new(what, "the longest wait"));
+        }
+        options.max = max.value;
+    }
+    table.finish();
+    options
+}
+
+const LINK_HELP: &str =
+    "as in link = { type = \"serial\", path = \"/dev/ttyUSB0\", baud = 115200 }";
+
+fn link(
+    section: &Section<'_>,
+    simulators: &[Simulator],
+    read_by: &mut [Option<String>],
+) -> Option<Link> {
+    let table = section.need_table("link", LINK_HELP)?;
+    let is_simulator = table
+        .need("type", choice(&[("serial", false), ("simulator", true)]))?
+        .value;
+    let simulator = if is_simulator {
+        device(section, &table, simulators, read_by)
+    } else {
+        None
+    };
+    let path = if is_simulator {
+        None
+    } else {
+        table.need("path", text)
+    };
+    let baud = integer(50..=20_000_000);
+    // A pseudo-terminal has no pace of its own, and takes any rate.
+    let baud = if is_simulator {
+        Some(
+            table
+                .get("baud", baud)
+                .map_or(12_000_000, |baud| baud.value),
+        )
+    } else {
+        table.need("baud", baud).map(|baud| baud.value)
+    };
+    let parities = [
+        ("none", Parity::None),
+        ("odd", Parity::Odd),
+        ("even", Parity::Even),
+    ];
+    let controls = [
+        ("none", FlowControl::None),
+        ("hardware", FlowControl::Hardware),
+        ("software", FlowControl::Software),
+    ];
+    let data_bits = table
+        .get("data_bits", integer(5..=8))
+        .map_or(8, |bits| bits.value);
+    let stop_bits = table
+        .get("stop_bits", integer(1..=2))
+        .map_or(1, |bits| bits.value);
+    let parity = table
+        .get("parity", choice(&parities))
+        .map_or(Parity::None, |at| at.value);
+    let flow_control = table
+        .get("flow_control", choice(&controls))
+        .map_or(FlowControl::None, |at| at.value);
+    table.finish();
+    let serial = serial::Options {
+        path: path
+            .as_ref()
+            .map(|path| path.value.clone())
+            .unwrap_or_default()
+            .into(),
+        baud: u32::try_from(baud?).ok()?,
+        data_bits: u8::try_from(data_bits).unwrap_or(8),
+        parity,
+        stop_bits: u8::try_from(stop_bits).unwrap_or(1),
+        flow_control,
+    };
+    if is_simulator {
+        return Some(Link::Simulator {
+            simulator: simulator?,
+            serial,
+        });
+    }
+    path?;
+    Some(Link::Device(link::Options::Serial(serial)))
+}
+
+/// The simulator that a link names; each has one reader.
+fn device(
+    section: &Section<'_>,
+    table: &Section<'_>,
+    simulators: &[Simulator],
+    read_by: &mut [Option<String>],
+) -> Option<usize> {
+    let device = table.need("device", text)?;
+    let place = simulators
+        .iter()
+        .position(|simulator| simulator.name == device.value);
+    let Some(place) = place else {
+        let names = simulators.iter().map(|simulator| simulator.name.as_str());
+        let mut wrong = unknown(&device.value, names);
+        wrong.help = Some(format!(
+            "declare it: [simulator.{}] with device = \"{}\", say",
+            super::values::shortened(&device.value),
+            kymo_simulators::DEVICES
+                .first()
+                .map_or("", |kind| kind.name)
+        ));
+        table.wrong("device", device.span, &wrong);
+        return None;
+    };
+    if let Some(other) = &read_by[place] {
+        let wrong = Wrong::new(
+            format!(
+                "is \"{}\", which the source `{other}` reads already",
+                device.value
+            ),
+            "a port has one reader",
+        );
+        table.wrong("device", device.span, &wrong);
+        return None;
+    }
+    read_by[place] = Some(section.name().to_owned());
+    Some(place)
+}
+
+/// The channels, if every one is right.
+fn read_channels(
+    sections: &[(Section<'_>, String)],
+    names: &[String],
+    source_priority: Priority,
+    priorities: &[(&str, Priority)],
+    protocol: Option<&protocol::Protocol>,
+) -> Option<Vec<Channel>> {
+    let mut channels = Vec::with_capacity(sections.len());
+    let mut junctions = Vec::new();
+    let mut all_right = true;
+    for (place, (section, name)) in sections.iter().enumerate() {
+        let unit = section.get("unit", text);
+        let priority = section.get("priority", choice(priorities));
+        let declared = calibration::read(section);
+        if protocol.is_none() {
+            // Nothing is known of what its protocol would have asked.
+            let _ = (section.has("field"), section.has("key"));
+        }
+        section.finish();
+        let Some(declared) = declared else {
+            all_right = false;
+            continue;
+        };
+        if let Some(junction) = declared.cold_junction {
+            junctions.push((place, junction));
+        }
+        channels.push(Channel {
+            name: name.clone(),
+            unit: unit.map_or_else(|| "1".to_owned(), |unit| unit.value),
+            priority: priority.map_or(source_priority, |priority| priority.value),
+            quantum: quantum(protocol, place, &declared.calibration),
+            calibration: declared.calibration,
+        });
+    }
+    if !all_right {
+        return None;
+    }
+    for (place, junction) in junctions {
+        let section = &sections[place].0;
+        match cold_junction(place, &junction.value, names, &channels) {
+            Ok(found) => {
+                if let Calibration::Thermocouple { cold_junction, .. } =
+                    &mut channels[place].calibration
+                {
+                    *cold_junction = Some(found);
+                }
+            }
+            Err(wrong) => section.wrong("calibration.cold_junction", junction.span, &wrong),
+        }
+    }
+    Some(channels)
+}
+
+fn cold_junction(
+    place: usize,
+    junction: &str,
+    names: &[String],
+    channels: &[Channel],
+) -> Result<usize, Wrong> {
+    let found = names
+        .iter()
+        .position(|name| name == junction)
+        .ok_or_else(|| {
+            let mut wrong = unknown(junction, names.iter().map(String::as_str));
+            wrong.what = format!("{}: the source has no such channel", wrong.what);
+            wrong
+        })?;
+    let is_thermocouple = matches!(
+        channels[found].calibration,
+        Calibration::Thermocouple { .. }
+    );
+    if found == place || is_thermocouple {
+        return Err(Wrong::new(
+            format!("is \"{junction}\", a thermocouple itself"),
+            "a channel in degrees Celsius",
+        ));
+    }
+    if channels[found].priority != channels[place].priority {
+        return Err(Wrong::new(
+            format!("is \"{junction}\", a channel of another priority"),
+            "both must travel in the same lane",
+        ));
+    }
+    Ok(found)
+}
+
+/// How the protocol makes a channel's value out of an integer, where nothing is done to it afterwards.
+fn quantum(
+    protocol: Option<&protocol::Protocol>,
+    place: usize,
+    calibration: &Calibration,
+) -> Option<(f64, f64)> {
+    let Options::Packet(packet) = &protocol?.options else {
+        return None;
+    };
+    let field = packet.fields.get(place)?;
+    (field.scalar.is_integer() && calibration.is_none()).then_some((field.scale, field.offset))
+}
