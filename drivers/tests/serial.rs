@@ -143,22 +143,19 @@ fn a_hang_up_ends_a_wait_without_a_limit() {
 }
 
 #[test]
-fn what_was_taken_before_a_hang_up_is_delivered_before_it_is_reported() {
-    // The system itself forgets what nobody had taken when a pseudo-terminal hangs up, so the bytes are
-    // either all delivered, in order and before the hang-up, or were forgotten from some place on.
+fn a_hang_up_in_the_middle_garbles_nothing() {
+    // When a pseudo-terminal hangs up, the system forgets what nobody had taken: what is delivered
+    // is what was sent up to some place, and then the hang-up.
     let sent: Vec<u8> = (0..=255).cycle().take(2000).collect();
-    let mut whole = 0;
-    for _ in 0..50 {
+    for _ in 0..20 {
         let device = Device::new();
         let mut link = device.open();
-        let (bytes, (ready, go)) = (sent.clone(), mpsc::channel());
+        let bytes = sent.clone();
         let sender = std::thread::spawn(move || {
-            go.recv().unwrap();
             for piece in bytes.chunks(50) {
                 device.send(piece);
             }
         });
-        ready.send(()).unwrap();
         let stop = Stop::new().unwrap();
         let mut buffer = [0; 64];
         let mut got = Vec::new();
@@ -175,9 +172,7 @@ fn what_was_taken_before_a_hang_up_is_delivered_before_it_is_reported() {
             "{} bytes, not those sent",
             got.len()
         );
-        whole += usize::from(got == sent);
     }
-    println!("all delivered in {whole} of 50");
 }
 
 #[test]

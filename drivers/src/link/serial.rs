@@ -123,7 +123,7 @@ impl Serial {
                 FlowControl::Software => serialport::FlowControl::Software,
             })
             .open_native()
-            .map_err(|error| failed(error.into()))?;
+            .map_err(|error| refused(path, error))?;
         // SAFETY: `into_raw_fd` gives up ownership of the descriptor, and we take it at once.
         let port = unsafe { OwnedFd::from_raw_fd(port.into_raw_fd()) };
         match rustix::fs::flock(&port, FlockOperation::NonBlockingLockExclusive) {
@@ -201,6 +201,24 @@ impl AsFd for Serial {
     }
 }
 
+/// The open error that `serialport`'s error means. It has no number of the system's any more.
+fn refused(path: &Path, error: serialport::Error) -> OpenError {
+    match error.kind() {
+        // Of a port that was there a moment ago this is what it says when somebody else has it,
+        // be it by `TIOCEXCL` or by `flock`.
+        serialport::ErrorKind::NoDevice => OpenError::InUse {
+            path: path.to_owned(),
+        },
+        // Everything that it has no word for. It has opened the file already, so that a second
+        // look does no more harm.
+        serialport::ErrorKind::Unknown => match super::ports::probe(path) {
+            Err(reason) => reason,
+            Ok(()) => classify(path, error.into()),
+        },
+        _ => classify(path, error.into()),
+    }
+}
+
 /// The open error that a system error means.
 pub(super) fn classify(path: &Path, source: io::Error) -> OpenError {
     let path = path.to_owned();
@@ -220,5 +238,44 @@ pub(super) fn classify(path: &Path, source: io::Error) -> OpenError {
             }
             _ => OpenError::Io { path, source },
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::Mode;
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+
+    /// The far end of a pseudo-terminal keeps what it has not read when the near end is closed, as a
+    /// serial driver may; the near end, which the link reads otherwise, does not.
+    #[test]
+    fn bytes_unread_at_a_hang_up_are_still_delivered() {
+        let far = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&far).unwrap();
+        unlockpt(&far).unwrap();
+        let name = ptsname(&far, Vec::new()).unwrap();
+        let near = rustix::fs::open(&*name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+        rustix::fs::fcntl_setfl(&far, OFlags::NONBLOCK).unwrap();
+        let mut link = Serial {
+            port: far,
+            ns_per_byte: 0.0,
+            gone: None,
+        };
+        rustix::io::write(&near, &[b'7'; 1000]).unwrap();
+        drop(near);
+
+        let stop = Stop::new().unwrap();
+        let mut buffer = [0; 400];
+        let mut got = Vec::new();
+        let reason = loop {
+            match link.read(&mut buffer, None, &stop) {
+                Read::Data(count) => got.extend_from_slice(&buffer[..count]),
+                Read::Gone(reason) => break reason,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(got, [b'7'; 1000]);
+        assert!(!reason.is_empty());
     }
 }

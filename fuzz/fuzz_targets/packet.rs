@@ -1,0 +1,134 @@
+//! Packets declared anyhow, and any bytes at all.
+
+#![no_main]
+
+use kymo_drivers::protocol::Options;
+use kymo_drivers::protocol::packet::{
+    self, ByteOrder, Checksum, ChecksumKind, Counter, Field, Framing, Length, Scalar,
+};
+use kymo_fuzz::{Choices, Decoded, decode, stretches};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let (mut choices, stream) = Choices::split(data, 40);
+    let options = options(&mut choices);
+    let piece = 1 + choices.below(64);
+    let room = 1 + choices.below(9);
+    let framing = options.framing.clone();
+    if let Some(decoded) = decode(&Options::Packet(options), stream, piece, room) {
+        match framing {
+            Framing::Sync { length, .. } => account(&decoded, length),
+            Framing::Cobs { .. } => account_stuffed(&decoded, stream),
+        }
+    }
+});
+
+/// Every byte done with is in a good packet, in a corrupt one, or skipped.
+fn account(decoded: &Decoded, length: Length) {
+    let frames = decoded.ends.len() as u64;
+    let corrupt = decoded.tally.corrupt_frames;
+    let (shortest, longest) = match length {
+        Length::Fixed(length) => (length as u64, length as u64),
+        Length::Field { max, .. } => (1, max as u64),
+    };
+    let rest = (decoded.consumed as u64)
+        .checked_sub(decoded.tally.skipped_bytes)
+        .and_then(|rest| rest.checked_sub(frames * shortest))
+        .expect("no byte is in two of them");
+    // A corrupt packet has at least its first byte; a good one may begin within it.
+    assert!(rest >= corrupt);
+    assert!(rest <= corrupt * longest + frames * (longest - shortest));
+}
+
+/// Every stretch up to a zero byte is a good packet, a corrupt one, nothing, or, the first, skipped.
+fn account_stuffed(decoded: &Decoded, stream: &[u8]) {
+    let (stretches, last) = stretches(&stream[..decoded.consumed], 0);
+    let mut ends = decoded.ends.iter().copied().peekable();
+    let (mut corrupt, mut skipped) = (0, 0);
+    for (index, (start, end)) in stretches.iter().copied().enumerate() {
+        if ends.next_if_eq(&end).is_some() || end - start == 1 {
+        } else if index == 0 {
+            skipped += end - start - 1;
+        } else {
+            corrupt += 1;
+        }
+    }
+    assert_eq!(ends.next(), None, "a packet ends with a zero byte");
+    // Given up before its end has come.
+    if last < decoded.consumed {
+        if last == 0 {
+            skipped += decoded.consumed;
+        } else {
+            corrupt += 1;
+        }
+    }
+    assert_eq!(decoded.tally.corrupt_frames, corrupt);
+    assert_eq!(decoded.tally.skipped_bytes, skipped as u64);
+}
+
+fn options(choices: &mut Choices<'_>) -> packet::Options {
+    let length = if choices.flag() {
+        Length::Fixed(choices.below(40))
+    } else {
+        Length::Field {
+            at: choices.below(8),
+            scalar: scalar(choices),
+            order: order(choices),
+            add: offset(choices),
+            max: choices.below(80),
+        }
+    };
+    let framing = if choices.flag() {
+        Framing::Cobs { length }
+    } else {
+        let bytes = (0..1 + choices.below(3)).map(|_| choices.byte()).collect();
+        Framing::Sync { bytes, length }
+    };
+    let checksum = choices.flag().then(|| Checksum {
+        kind: match choices.below(120) {
+            0..8 => ChecksumKind::Sum8,
+            8..12 => ChecksumKind::Sum16,
+            12..16 => ChecksumKind::Xor8,
+            16..18 => ChecksumKind::Fletcher16,
+            18 => ChecksumKind::Adler32,
+            other => ChecksumKind::Crc(other - 19),
+        },
+        from: offset(choices),
+        to: offset(choices),
+        at: offset(choices),
+        order: order(choices),
+    });
+    let counter = choices.flag().then(|| Counter {
+        at: choices.below(16),
+        scalar: scalar(choices),
+        order: order(choices),
+        modulus: choices.flag().then(|| u64::from(choices.byte())),
+    });
+    let fields = (0..choices.below(3))
+        .map(|_| Field {
+            at: choices.below(32),
+            scalar: scalar(choices),
+            order: order(choices),
+            scale: 1.0,
+            offset: 0.0,
+        })
+        .collect();
+    packet::Options {
+        framing,
+        checksum,
+        counter,
+        fields,
+    }
+}
+
+fn scalar(choices: &mut Choices<'_>) -> Scalar {
+    choices.one_of(&Scalar::NAMES).1
+}
+
+fn order(choices: &mut Choices<'_>) -> ByteOrder {
+    choices.one_of(&[ByteOrder::Little, ByteOrder::Big])
+}
+
+fn offset(choices: &mut Choices<'_>) -> i64 {
+    i64::from(choices.byte().cast_signed()) / 4
+}
