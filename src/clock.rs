@@ -22,6 +22,11 @@ enum Source {
         wall_at_start_ns: i64,
         start: Instant,
     },
+    /// The host's clock, with a wall clock that a test sets by so many ns.
+    Stepped {
+        host: Box<Clock>,
+        step_ns: Arc<AtomicI64>,
+    },
     Manual(Arc<AtomicI64>),
 }
 
@@ -45,6 +50,14 @@ impl Clock {
         }
     }
 
+    /// The host's clock, whose wall clock is ahead by what `step_ns` holds: for tests of a wall clock
+    /// that is set while a run goes on.
+    #[must_use]
+    pub fn with_wall_step(step_ns: Arc<AtomicI64>) -> Self {
+        let host = Box::new(Self::system());
+        Self { source: Source::Stepped { host, step_ns } }
+    }
+
     /// Sets a manual clock; does nothing to the host's.
     pub fn set_ns(&self, now_ns: i64) {
         if let Source::Manual(now) = &self.source {
@@ -60,6 +73,7 @@ impl Clock {
                 wall_at_start_ns,
                 start,
             } => wall_at_start_ns.saturating_add(nanoseconds(start.elapsed().as_nanos())),
+            Source::Stepped { host, .. } => host.now_ns(),
             Source::Manual(now) => now.load(Ordering::SeqCst),
         }
     }
@@ -75,6 +89,7 @@ impl Clock {
                 let since = instant.saturating_duration_since(*start).as_nanos();
                 wall_at_start_ns.saturating_add(nanoseconds(since))
             }
+            Source::Stepped { host, .. } => host.at_ns(instant),
             Source::Manual(now) => now.load(Ordering::SeqCst),
         }
     }
@@ -85,6 +100,9 @@ impl Clock {
     pub fn wall_offset_ns(&self) -> i64 {
         match &self.source {
             Source::System { .. } => wall_ns().saturating_sub(self.now_ns()),
+            Source::Stepped { host, step_ns } => {
+                host.wall_offset_ns().saturating_add(step_ns.load(Ordering::Relaxed))
+            }
             Source::Manual(_) => 0,
         }
     }

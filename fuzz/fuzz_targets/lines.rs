@@ -22,7 +22,11 @@ fuzz_target!(|data: &[u8]| {
 fn account(decoded: &Decoded, options: &lines::Options, stream: &[u8]) {
     let (lines, last) = stretches(&stream[..decoded.consumed], b'\n');
     let mut ends: HashSet<usize> = decoded.ends.iter().copied().collect();
-    assert_eq!(ends.len(), decoded.ends.len(), "a line never makes two frames");
+    assert_eq!(
+        ends.len(),
+        decoded.ends.len(),
+        "a line never makes two frames"
+    );
     let mut aligned = options.first_line_whole;
     let (mut corrupt, mut skipped) = (0, 0);
     for (start, end) in lines {
@@ -75,7 +79,10 @@ fn options(choices: &mut Choices<'_>) -> lines::Options {
     let keys = ["a", "b"];
     lines::Options {
         form,
-        keys: keys[..1 + choices.below(2)].iter().map(|key| (*key).to_owned()).collect(),
+        keys: keys[..1 + choices.below(2)]
+            .iter()
+            .map(|key| (*key).to_owned())
+            .collect(),
         comment: choices.one_of(&[None, Some("#".to_owned()), Some("//".to_owned())]),
         first_line_whole: choices.flag(),
         line_bytes_max: 1 + choices.below(60),

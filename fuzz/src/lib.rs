@@ -64,7 +64,10 @@ pub struct Decoded {
 pub fn decode(options: &Options, stream: &[u8], piece: usize, room: usize) -> Option<Decoded> {
     let whole = feed(options, stream, stream.len(), stream.len() + 1)?;
     let pieces = feed(options, stream, piece, room)?;
-    assert_eq!(whole, pieces, "cut into pieces of {piece} it is another stream");
+    assert_eq!(
+        whole, pieces,
+        "cut into pieces of {piece} it is another stream"
+    );
     Some(whole)
 }
 

@@ -46,9 +46,14 @@ pub(super) fn read(
         for error in errors {
             let place = places.0.iter().find(|(part, _)| *part == error.part);
             let span = place.map_or_else(|| section.span.clone(), |(_, span)| span.clone());
-            section
-                .found
-                .add(span, &format!("{}: {}", error.part, error.what), "", None);
+            // A channel's name says more than its number.
+            let index = error.part.strip_prefix("field ");
+            let channel = index.and_then(|index| channels.get(index.parse::<usize>().ok()?));
+            let part = channel.map_or_else(
+                || format!("source.{}.protocol.{}", source.name(), error.part),
+                |(_, name)| format!("source.{}.{name}", source.name()),
+            );
+            section.found.add(span, &format!("`{part}`: {}", error.what), "", None);
         }
         return None;
     }

@@ -75,6 +75,8 @@ mod runs;
 mod scan;
 mod segment;
 mod status;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod writer;
 

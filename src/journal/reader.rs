@@ -21,7 +21,8 @@ use super::verify::Progress;
 pub enum From {
     /// With this seq; 0 or 1 for the oldest there is.
     Seq(u64),
-    /// With the first record that reaches this time, UTC ns; earlier ones are passed over.
+    /// With the first record that reaches this time, UTC ns; earlier ones are passed over, except run
+    /// records: what comes is read by them.
     Time(i64),
 }
 
@@ -244,7 +245,9 @@ impl Reader {
                     if let Some(open) = &mut self.open {
                         open.at += head.total_bytes() as u64;
                     }
-                    if head.t_last_ns >= self.from_ns && self.filter.wants(&head) {
+                    // Whose records these are is known only from the run's.
+                    let is_late = head.t_last_ns >= self.from_ns || head.kind == Kind::Run as u8;
+                    if is_late && self.filter.wants(&head) {
                         return Ok(Stop::Record(head));
                     }
                 }

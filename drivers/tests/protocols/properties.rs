@@ -18,6 +18,8 @@ enum Piece {
     /// A frame of which only these first bytes come.
     CutOff(usize),
     Rubbish(Vec<u8>),
+    /// The beginning of a packet that never was.
+    FalseStart,
     /// So many bytes of one sort: lines and packets that never end.
     Flood(u8, usize),
 }
@@ -34,6 +36,7 @@ fn pieces() -> impl Strategy<Value = Vec<Piece>> {
         1 => (1..300_u16).prop_map(Piece::Missing),
         1 => (0..12_usize).prop_map(Piece::CutOff),
         2 => rubbish(40).prop_map(Piece::Rubbish),
+        2 => Just(Piece::FalseStart),
         1 => (any::<u8>(), 1..3 * LINE_MAX).prop_map(|(byte, count)| Piece::Flood(byte, count)),
     ];
     prop::collection::vec(piece, 0..40)
@@ -51,9 +54,14 @@ fn stream(kind: Kind, pieces: &[Piece]) -> Vec<u8> {
                 bytes.extend(kind.frame(count, values(count)).iter().take(*length));
             }
             Piece::Rubbish(rubbish) => bytes.extend(rubbish),
+            Piece::FalseStart if kind == Kind::Sized => bytes.extend([0x7E, 0x14]),
+            Piece::FalseStart => bytes.extend([0xAA, 0x55]),
             Piece::Flood(byte, length) => bytes.extend(vec![*byte; *length]),
         }
-        if !matches!(piece, Piece::Rubbish(_) | Piece::Flood(..)) {
+        if !matches!(
+            piece,
+            Piece::Rubbish(_) | Piece::FalseStart | Piece::Flood(..)
+        ) {
             count += 1;
         }
     }

@@ -21,7 +21,7 @@ enum Compiled {
     Separated(Separator),
     KeyValue {
         separator: Separator,
-        assign: Finder<'static>,
+        assign: Box<Finder<'static>>,
     },
     Pattern {
         regex: Regex,
@@ -34,7 +34,7 @@ enum Separator {
     /// Any run of spaces and tabs.
     Blank,
     Byte(u8),
-    Text(Finder<'static>),
+    Text(Box<Finder<'static>>),
 }
 
 impl Separator {
@@ -42,7 +42,7 @@ impl Separator {
         match text.as_bytes() {
             b" " => Self::Blank,
             [byte] => Self::Byte(*byte),
-            bytes => Self::Text(Finder::new(bytes).into_owned()),
+            bytes => Self::Text(Box::new(Finder::new(bytes).into_owned())),
         }
     }
 
@@ -124,7 +124,7 @@ impl Parser {
             Form::Separated { separator } => Some(Compiled::Separated(Separator::new(separator))),
             Form::KeyValue { separator, assign } => Some(Compiled::KeyValue {
                 separator: Separator::new(separator),
-                assign: Finder::new(assign.encode_utf8(&mut [0; 4])).into_owned(),
+                assign: Box::new(Finder::new(assign.encode_utf8(&mut [0; 4])).into_owned()),
             }),
             Form::Pattern { pattern } => match Regex::new(pattern) {
                 Err(error) => {

@@ -26,23 +26,23 @@ pub(super) fn decode_column(field: &Field, packets: &[u8], stride: usize, column
         (Scalar::U24, Little) => {
             each!(3, |b: [u8; 3]| f64::from(u32::from_le_bytes([
                 b[0], b[1], b[2], 0
-            ])))
+            ])));
         }
         (Scalar::U24, Big) => {
             each!(3, |b: [u8; 3]| f64::from(u32::from_be_bytes([
                 0, b[0], b[1], b[2]
-            ])))
+            ])));
         }
         // Placed in the upper three bytes, so that the shift back carries the sign down.
         (Scalar::I24, Little) => {
             each!(3, |b: [u8; 3]| f64::from(
                 i32::from_le_bytes([0, b[0], b[1], b[2]]) >> 8
-            ))
+            ));
         }
         (Scalar::I24, Big) => {
             each!(3, |b: [u8; 3]| f64::from(
                 i32::from_be_bytes([b[0], b[1], b[2], 0]) >> 8
-            ))
+            ));
         }
         (Scalar::U32, Little) => each!(4, |b| f64::from(u32::from_le_bytes(b))),
         (Scalar::U32, Big) => each!(4, |b| f64::from(u32::from_be_bytes(b))),

@@ -6,8 +6,8 @@
 //!
 //! **Always holds.** Every byte done with is in exactly one of: a good packet; a corrupt one, which is a
 //! candidate of believable length whose checksum fails; the skipped bytes; a COBS delimiter. A candidate that begins
-//! within a corrupt packet is not another one. What is corrupt or skipped before the first good packet
-//! is counted, but is no gap: nothing was there before it.
+//! within a corrupt packet is not another one; a good one found there ends it. What is corrupt or skipped
+//! before the first good packet is counted, but is no gap: nothing was there before it.
 //!
 //! **The counter.** A jump over `n` packets is a loss of `n`. The same count twice is a packet sent
 //! twice: both are kept, nothing is lost. A jump over more than half of the range cannot be told from a
@@ -37,7 +37,7 @@ pub struct Packet {
 }
 
 enum Mode {
-    Sync(sync::Sync),
+    Sync(Box<sync::Sync>),
     Cobs(cobs::Cobs),
 }
 
@@ -61,7 +61,7 @@ impl Packet {
     pub fn new(options: &Options) -> Result<Self, Vec<OptionsError>> {
         let shape = Shape::new(options)?;
         let framing = match &options.framing {
-            Framing::Sync { bytes, .. } => Mode::Sync(sync::Sync::new(bytes)),
+            Framing::Sync { bytes, .. } => Mode::Sync(Box::new(sync::Sync::new(bytes))),
             Framing::Cobs { .. } => Mode::Cobs(cobs::Cobs::new(shape.length_max)),
         };
         Ok(Self {

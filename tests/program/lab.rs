@@ -1,0 +1,202 @@
+//! What the tests of the whole program share: the program, a run in this process, and what is in a journal.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use kymo::clock::Clock;
+use kymo::config::parse;
+use kymo::event::EventKind;
+use kymo::journal::{self, DecodedBlock, Filter, From, Kind, Next, Reader, Until};
+use kymo::pipeline::{Notice, Report, Run};
+use kymo_drivers::block::Gap;
+use kymo_simulators::Simulator;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Longer than anything here takes on a machine that is busy with something else.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The program, in the folder of the shipped configuration.
+pub fn kymo() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kymo"));
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command
+}
+
+pub fn output(command: &mut Command) -> Output {
+    command.output().expect("the program can be started")
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Fails with what the program said unless it ended with this status.
+#[track_caller]
+pub fn expect_status(output: &Output, status: i32) {
+    assert_eq!(
+        output.status.code(),
+        Some(status),
+        "stdout:\n{}\nstderr:\n{}",
+        text(&output.stdout),
+        text(&output.stderr)
+    );
+}
+
+pub fn json(path: &Path) -> Value {
+    let bytes = std::fs::read(path).expect("the file is there");
+    serde_json::from_slice(&bytes).expect("it is JSON")
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < PATIENCE, "waited in vain: {what}");
+        std::thread::park_timeout(Duration::from_millis(2));
+    }
+}
+
+/// A run in this process, with its data in a temporary directory.
+pub struct Lab {
+    pub run: Run,
+    pub dir: TempDir,
+    events: Vec<EventKind>,
+}
+
+impl Lab {
+    pub fn start(configuration: &str) -> Self {
+        Self::start_with(configuration, Clock::system())
+    }
+
+    pub fn start_with(configuration: &str, clock: Clock) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let mut plan = parse("lab.toml", configuration).unwrap_or_else(|m| panic!("{m}"));
+        plan.move_to(&dir.path().join("data"));
+        let run = Run::start(plan, clock).expect("the run starts");
+        Self { run, dir, events: Vec::new() }
+    }
+
+    pub fn simulator(&self, index: usize) -> &Simulator {
+        &self.run.simulators()[index]
+    }
+
+    /// Frames decoded of a source so far.
+    pub fn frames(&self, source: usize) -> u64 {
+        self.run.ledger().sources().nth(source).expect("there is such a source").frames()
+    }
+
+    /// Waits for an event of a kind, and gives back its text.
+    #[track_caller]
+    pub fn wait_for(&mut self, name: &str) -> String {
+        let started = Instant::now();
+        loop {
+            if let Some(place) = self.events.iter().position(|event| event.name() == name) {
+                return self.events.remove(place).to_string();
+            }
+            let left = PATIENCE.saturating_sub(started.elapsed());
+            match self.run.notices().recv_timeout(left) {
+                Ok(Notice::Event(event)) => self.events.push(event.kind),
+                Ok(_) => {}
+                Err(_) => panic!("no event `{name}` came"),
+            }
+        }
+    }
+
+    /// Ends the run; every run must balance.
+    #[track_caller]
+    pub fn stop(self) -> (Report, TempDir) {
+        let report = self.run.stop();
+        assert_eq!(report.failure, None);
+        assert!(report.ledger.balanced, "{:?}", report.ledger);
+        (report, self.dir)
+    }
+}
+
+/// What a journal holds of one source: values by channel, and gaps.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    pub times_ns: Vec<i64>,
+    pub columns: Vec<Vec<f64>>,
+    pub gaps: Vec<Gap>,
+}
+
+/// Reads the blocks of a source of one lane, across all runs.
+pub fn recorded(data_dir: &Path, source: u16) -> Recorded {
+    let filter = Filter { kinds: Some(vec![Kind::Block]), sources: Some(vec![source]) };
+    let dir = journal_of(data_dir);
+    let mut reader = Reader::open(&dir, From::Seq(1), Until::Written, filter).expect("a journal");
+    let mut block = DecodedBlock::default();
+    let mut recorded = Recorded::default();
+    loop {
+        match reader.next().expect("the journal can be read") {
+            Next::Record(record) => {
+                block.decode(record.payload).expect("an intact block");
+                recorded.columns.resize(block.columns(), Vec::new());
+                for (column, values) in recorded.columns.iter_mut().enumerate() {
+                    values.extend_from_slice(block.column(column));
+                }
+                recorded.times_ns.extend_from_slice(block.times_ns());
+                recorded.gaps.extend_from_slice(block.gaps());
+            }
+            Next::Lost(lost) => panic!("{lost:?}"),
+            Next::End => return recorded,
+        }
+    }
+}
+
+/// The events of a journal, as their JSON.
+pub fn events(data_dir: &Path) -> Vec<Value> {
+    let filter = Filter { kinds: Some(vec![Kind::Event]), sources: None };
+    let dir = journal_of(data_dir);
+    let mut reader = Reader::open(&dir, From::Seq(1), Until::Written, filter).expect("a journal");
+    let mut events = Vec::new();
+    while let Next::Record(record) = reader.next().expect("the journal can be read") {
+        events.push(serde_json::from_slice(record.payload).expect("an event is JSON"));
+    }
+    events
+}
+
+pub fn journal_of(data_dir: &Path) -> PathBuf {
+    data_dir.join(journal::DIR)
+}
+
+/// The shipped devices' sections, to be put together by the tests.
+pub const CHAMBER: &str = r#"
+[source.chamber]
+priority = "critical"
+rate_hz = 1000
+link = { type = "simulator", device = "chamber" }
+[source.chamber.protocol]
+type = "packet"
+framing = "cobs"
+length = 8
+counter = { at = 0, type = "u16" }
+checksum = { kind = "CRC-16/IBM-3740", from = 0, to = -2, at = -2 }
+[[source.chamber.channel]]
+name = "pressure"
+unit = "bar"
+field = { at = 2, type = "f32" }
+[simulator.chamber]
+device = "pressure-interlock"
+"#;
+
+pub const FURNACE: &str = r#"
+[source.furnace]
+link = { type = "simulator", device = "furnace" }
+reconnect = { first = "5ms", max = "20ms" }
+[source.furnace.protocol]
+type = "lines"
+[[source.furnace.channel]]
+name = "heater"
+[[source.furnace.channel]]
+name = "sample"
+[[source.furnace.channel]]
+name = "wall"
+[[source.furnace.channel]]
+name = "terminal"
+[simulator.furnace]
+device = "thermocouple-logger"
+"#;
