@@ -119,9 +119,14 @@ impl Expected {
             let chunk = &bytes[at..at + length];
             at += length + 1;
             self.passed_bytes += 1;
-            let good = unstuff(chunk).and_then(|decoded| packet(Kind::Cobs, &decoded));
+            // A packet has ten bytes: alone, or at the end of noise.
+            let rubbish = length.saturating_sub(10);
+            let good = unstuff(&chunk[rubbish..]).and_then(|decoded| packet(Kind::Cobs, &decoded));
             if let Some((count, row)) = good {
-                self.frame_bytes += length;
+                if rubbish > 0 {
+                    self.chunk_without_packet(aligned, rubbish);
+                }
+                self.frame_bytes += length - rubbish;
                 self.good(Kind::Cobs, Some(count), row, at);
             } else if length > 0 {
                 self.chunk_without_packet(aligned, length);
@@ -130,10 +135,9 @@ impl Expected {
         }
         let left = bytes.len() - at;
         if left > 10 {
-            self.chunk_without_packet(aligned, left);
-        } else {
-            self.decoded.pending = left;
+            self.chunk_without_packet(aligned, left - 10);
         }
+        self.decoded.pending = left.min(10);
     }
 
     fn chunk_without_packet(&mut self, aligned: bool, length: usize) {

@@ -223,7 +223,8 @@ fn a_megabyte_without_an_end_is_corrupt_once() {
     feed.feed(&kind.frame(0, values(0)));
     for _ in 0..256 {
         feed.feed(&[0x55; 4096]);
-        assert_eq!(feed.decoded.pending, 0);
+        // Its end may yet turn out to be a packet.
+        assert!(feed.decoded.pending <= 10);
     }
     feed.feed(&[0]);
     feed.feed(&kind.frame(1, values(1)));

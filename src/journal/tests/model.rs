@@ -3,11 +3,12 @@
 
 use proptest::prelude::*;
 
+use super::super::error::Error;
 use super::super::log::{Commit, Log};
 use super::super::record::Kind;
 use super::super::recover::recover;
 use super::faulty::{Crash, Disk, EIO};
-use super::{Read, begin, block, close, payload, read_all};
+use super::{Read, begin, block, payload, read_all};
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -146,10 +147,7 @@ impl Model {
                 log.hands().step();
                 Ok(())
             }
-            Op::Close => close(log).map(|()| {
-                let seq = self.log.last_seq();
-                self.note(seq, Kind::Ledger, b"{\"ledger\":1}");
-                self.note_committed();
+            Op::Close => self.close().map(|()| {
                 let was_closed = self.restart(Crash::PowerOff);
                 assert!(was_closed, "a closed run is seen to have been closed");
             }),
@@ -170,6 +168,16 @@ impl Model {
             let aftermath = self.aftermath.take().unwrap();
             self.crash(aftermath);
         }
+    }
+
+    fn close(&mut self) -> Result<(), Error> {
+        self.log.commit_now()?;
+        self.note_committed();
+        self.log.append_json(Kind::Ledger, None, 1, "{}")?;
+        self.note(self.log.last_seq(), Kind::Ledger, b"{}");
+        self.log.commit_now()?;
+        self.note_committed();
+        self.log.trim()
     }
 
     fn note_committed(&mut self) {

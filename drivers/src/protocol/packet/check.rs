@@ -152,6 +152,19 @@ impl Shape {
         }
     }
 
+    /// Whether there is a checksum to tell a packet from rubbish.
+    pub(super) fn is_checked(&self) -> bool {
+        self.checksum.is_some()
+    }
+
+    /// The lengths a packet can have.
+    pub(super) fn lengths(&self) -> std::ops::RangeInclusive<usize> {
+        match self.length {
+            Length::Fixed(length) => length..=length,
+            Length::Field { max, .. } => self.length_min..=max,
+        }
+    }
+
     /// Whether the packet's checksum is right.
     pub(super) fn holds(&self, packet: &[u8]) -> bool {
         let Some(checksum) = &self.checksum else {

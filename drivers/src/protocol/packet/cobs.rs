@@ -1,5 +1,8 @@
 //! Consistent overhead byte stuffing: S. Cheshire and M. Baker, "Consistent Overhead Byte Stuffing",
 //! IEEE/ACM Transactions on Networking 7(2), 1999. A zero byte stands between packets and nowhere else.
+//!
+//! Noise in front of a packet leaves no zero between the two. Where a checksum can tell, the packet is found
+//! at the end of what stands between two zeros all the same.
 
 use memchr::memchr;
 
@@ -7,12 +10,15 @@ use super::check::Shape;
 use super::{Stream, append};
 use crate::frames::Frames;
 
+/// Lengths tried for a packet at the end of rubbish.
+const TRIES_MAX: usize = 1024;
+
 pub(super) struct Cobs {
     decoded: Vec<u8>,
     length_max: usize,
     /// A delimiter was seen since the link was opened: what stands before the first may be half a packet.
     aligned: bool,
-    /// The packet at hand was given up as too long; what is left of it ends with the next delimiter.
+    /// The beginning of the chunk at hand was given up as too long; it ends with the next delimiter.
     overlong: bool,
 }
 
@@ -46,28 +52,26 @@ impl Cobs {
         while !out.is_full() {
             let rest = &input[at..];
             let Some(length) = memchr(0, rest) else {
-                if self.overlong {
-                    self.go_on_giving_up(stream, rest.len(), out);
-                    at += rest.len();
-                } else if rest.len() > self.encoded_max() {
-                    self.give_up(stream, rest.len(), out);
+                // Longer than any packet: given up, but for its end, which may be a good packet
+                // whose delimiter is still to come.
+                let over = rest.len().saturating_sub(self.encoded_max());
+                if over > 0 {
+                    self.give_up(stream, over, out);
                     self.overlong = true;
-                    at += rest.len();
+                    at += over;
                 }
                 break;
             };
             at += length + 1;
-            if std::mem::take(&mut self.overlong) {
-                self.go_on_giving_up(stream, length, out);
-            } else if length > 0 {
-                self.packet(shape, stream, &rest[..length], at, out);
-            }
+            self.chunk(shape, stream, &rest[..length], at, out);
             self.aligned = true;
+            self.overlong = false;
         }
         at
     }
 
-    fn packet(
+    /// What stood between two delimiters: a packet, or rubbish, which may end in a packet.
+    fn chunk(
         &mut self,
         shape: &Shape,
         stream: &mut Stream,
@@ -75,16 +79,21 @@ impl Cobs {
         end: usize,
         out: &mut Frames,
     ) {
-        let whole = encoded.len() <= self.encoded_max() && unstuff(encoded, &mut self.decoded);
-        let packet = &self.decoded[..];
-        let good = whole
-            && packet.len() >= shape.header
-            && shape.length(packet) == Some(packet.len())
-            && shape.holds(packet);
-        if !good {
-            self.give_up(stream, encoded.len(), out);
+        let is_packet = !self.overlong
+            && encoded.len() <= self.encoded_max()
+            && self.is_packet(shape, encoded);
+        let rubbish = if is_packet {
+            0
+        } else {
+            self.find_at_end(shape, encoded).unwrap_or(encoded.len())
+        };
+        if rubbish > 0 {
+            self.give_up(stream, rubbish, out);
+        }
+        if rubbish == encoded.len() {
             return;
         }
+        let packet = &self.decoded[..];
         let loss = stream.loss(shape, packet);
         if let Some((frames, reason)) = loss {
             out.lose(frames, reason);
@@ -93,20 +102,38 @@ impl Cobs {
         append(shape, packet, packet.len(), |_| end, out);
     }
 
-    /// What is no packet: corrupt, or, before the first delimiter, merely the end of one whose
-    /// beginning was sent before the link was open.
-    fn give_up(&self, stream: &mut Stream, bytes: usize, out: &mut Frames) {
-        if self.aligned {
-            stream.corrupt(out);
-        } else {
-            stream.skip(bytes, out);
-        }
+    /// Whether the bytes are a good packet, which is then in `decoded`.
+    fn is_packet(&mut self, shape: &Shape, encoded: &[u8]) -> bool {
+        unstuff(encoded, &mut self.decoded)
+            && self.decoded.len() >= shape.header
+            && shape.length(&self.decoded) == Some(self.decoded.len())
+            && shape.holds(&self.decoded)
     }
 
-    /// More bytes of what was given up before its end had come. A corrupt packet is counted already.
-    fn go_on_giving_up(&self, stream: &mut Stream, bytes: usize, out: &mut Frames) {
+    /// Where in rubbish a good packet begins that ends with it: noise on the wire has no delimiter at its
+    /// end. Only a checksum can tell; the tries are bounded, so that rubbish costs no more than it should.
+    fn find_at_end(&mut self, shape: &Shape, encoded: &[u8]) -> Option<usize> {
+        if !shape.is_checked() {
+            return None;
+        }
+        let lengths = shape.lengths();
+        let longest = lengths.end() + lengths.end() / 254 + 1;
+        let mut sizes = (lengths.start() + 1..=longest).take(TRIES_MAX);
+        sizes.find_map(|size| {
+            let start = encoded.len().checked_sub(size)?;
+            // From its very beginning it was tried, unless it begins in the middle.
+            let is_new = start > 0 || self.overlong;
+            (is_new && self.is_packet(shape, &encoded[start..])).then_some(start)
+        })
+    }
+
+    /// What is no packet: corrupt, or, before the first delimiter, merely the end of one whose
+    /// beginning was sent before the link was open. What was too long is corrupt once, at its beginning.
+    fn give_up(&self, stream: &mut Stream, bytes: usize, out: &mut Frames) {
         if !self.aligned {
             stream.skip(bytes, out);
+        } else if !self.overlong {
+            stream.corrupt(out);
         }
     }
 }
