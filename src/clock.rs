@@ -55,7 +55,9 @@ impl Clock {
     #[must_use]
     pub fn with_wall_step(step_ns: Arc<AtomicI64>) -> Self {
         let host = Box::new(Self::system());
-        Self { source: Source::Stepped { host, step_ns } }
+        Self {
+            source: Source::Stepped { host, step_ns },
+        }
     }
 
     /// Sets a manual clock; does nothing to the host's.
@@ -100,9 +102,9 @@ impl Clock {
     pub fn wall_offset_ns(&self) -> i64 {
         match &self.source {
             Source::System { .. } => wall_ns().saturating_sub(self.now_ns()),
-            Source::Stepped { host, step_ns } => {
-                host.wall_offset_ns().saturating_add(step_ns.load(Ordering::Relaxed))
-            }
+            Source::Stepped { host, step_ns } => host
+                .wall_offset_ns()
+                .saturating_add(step_ns.load(Ordering::Relaxed)),
             Source::Manual(_) => 0,
         }
     }

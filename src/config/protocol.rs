@@ -8,7 +8,7 @@ use kymo_drivers::protocol::packet::{
 };
 use kymo_drivers::protocol::{Options, lines, packet};
 
-use super::section::Section;
+use super::section::{At, Section};
 use super::values::{Wrong, any_number, choice, hex, integer, number, shortened, text, unknown};
 
 /// A protocol as far as it could be read.
@@ -21,6 +21,15 @@ pub(super) struct Protocol {
 /// Where each part of the declaration stands, by the name that the protocol gives it in its own mistakes.
 #[derive(Default)]
 struct Places(Vec<(String, Range<usize>)>);
+
+impl Places {
+    /// A value, with its place noted.
+    fn noted<T>(&mut self, part: &str, found: Option<At<T>>) -> Option<T> {
+        let found = found?;
+        self.0.push((part.to_owned(), found.span));
+        Some(found.value)
+    }
+}
 
 const HELP: &str = "add [source.NAME.protocol] with type = \"lines\" or type = \"packet\"";
 
@@ -53,7 +62,9 @@ pub(super) fn read(
                 || format!("source.{}.protocol.{}", source.name(), error.part),
                 |(_, name)| format!("source.{}.{name}", source.name()),
             );
-            section.found.add(span, &format!("`{part}`: {}", error.what), "", None);
+            section
+                .found
+                .add(span, &format!("`{part}`: {}", error.what), "", None);
         }
         return None;
     }
@@ -95,11 +106,8 @@ fn lines(
         .get("form", choice(&forms))
         .map_or(implied, |form| form.value);
     let mut separator = |default: &str| {
-        let found = section.get("separator", text);
-        if let Some(found) = &found {
-            places.0.push(("separator".to_owned(), found.span.clone()));
-        }
-        found.map_or_else(|| default.to_owned(), |found| found.value)
+        let found = places.noted("separator", section.get("separator", text));
+        found.unwrap_or_else(|| default.to_owned())
     };
     let form = match form {
         Form::Separated => lines::Form::Separated {
@@ -114,20 +122,17 @@ fn lines(
                     _ => Err(Wrong::new("must be one character", "as in \"=\"")),
                 }
             };
+            let separator = separator(" ");
             lines::Form::KeyValue {
-                separator: separator(" "),
-                assign: section
-                    .get("assign", one_character)
-                    .map_or('=', |assign| assign.value),
+                separator,
+                assign: places
+                    .noted("assign", section.get("assign", one_character))
+                    .unwrap_or('='),
             }
         }
-        Form::Pattern => {
-            let pattern = section.need("pattern", text)?;
-            places.0.push(("pattern".to_owned(), pattern.span));
-            lines::Form::Pattern {
-                pattern: pattern.value,
-            }
-        }
+        Form::Pattern => lines::Form::Pattern {
+            pattern: places.noted("pattern", section.need("pattern", text))?,
+        },
     };
     let by_place = matches!(form, lines::Form::Separated { .. });
     let keys = channels.iter().enumerate().map(|(index, (channel, name))| {
@@ -146,13 +151,14 @@ fn lines(
     let starts = [("whole", true), ("cut", false)];
     let first_line = section.get("first_line", choice(&starts));
     let line_max = section.get("line_max", integer(1..=1 << 20));
+    let line_max = places.noted("line_max", line_max);
     Some(Options::Lines(lines::Options {
         form,
         keys,
-        comment: section.get("comment", text).map(|comment| comment.value),
+        comment: places.noted("comment", section.get("comment", text)),
         first_line_whole: first_line.map_or(starts_whole, |first| first.value),
         line_bytes_max: line_max
-            .and_then(|max| usize::try_from(max.value).ok())
+            .and_then(|max| usize::try_from(max).ok())
             .unwrap_or(lines::LINE_BYTES_MAX_DEFAULT),
     }))
 }

@@ -11,7 +11,8 @@ use std::path::PathBuf;
 
 use super::cursor;
 use super::error::Error;
-use super::files::Dir;
+use super::files::{Dir, Handle};
+use super::log::WRITE_BYTES;
 use super::record::Kind;
 use super::scan::{Found, Scan};
 use super::segment::{self, HEADER_BYTES, Header, HeaderState};
@@ -208,6 +209,8 @@ struct Tail {
     highest_seq: u64,
     /// Highest seq that any whole record says was synced.
     stated_seq: u64,
+    /// Where the record that first said so begins: everything before it was synced.
+    stated_bytes: u64,
     was_closed: bool,
 }
 
@@ -241,6 +244,7 @@ fn recover_last(
             });
         }
         // Seqs of whole records are not given out again, committed or not.
+        write_again(&scan.file, tail.stated_bytes, scan.size)?;
         scan.file.sync()?;
         return Ok(go_on);
     }
@@ -261,9 +265,10 @@ fn recover_last(
             previous: 0,
         });
     }
-    // Also gives back the space reserved beyond the end. The kernel may still hold what a killed
-    // process wrote: from here on it counts as committed, so it has to be synced.
+    // Also gives back the space reserved beyond the end. From here on it counts as committed, so
+    // it has to be synced.
     scan.file.set_size(tail.sound_bytes)?;
+    write_again(&scan.file, tail.stated_bytes, tail.sound_bytes)?;
     scan.file.sync()?;
     Ok(Start {
         next_seq: tail.sound_seq + 1,
@@ -278,6 +283,7 @@ fn scan_tail(scan: &mut Scan, first_seq: u64) -> Result<Tail, Error> {
         later_records: 0,
         highest_seq: first_seq - 1,
         stated_seq: 0,
+        stated_bytes: 0,
         was_closed: false,
     };
     let mut at = HEADER_BYTES as u64;
@@ -285,9 +291,11 @@ fn scan_tail(scan: &mut Scan, first_seq: u64) -> Result<Tail, Error> {
     loop {
         match scan.record_at(at)? {
             Found::Record(head) if head.seq > tail.highest_seq => {
+                if head.durable_seq > tail.stated_seq {
+                    (tail.stated_seq, tail.stated_bytes) = (head.durable_seq, at);
+                }
                 at += head.total_bytes() as u64;
                 tail.highest_seq = head.seq;
-                tail.stated_seq = tail.stated_seq.max(head.durable_seq);
                 tail.was_closed = head.kind == Kind::Ledger as u8;
                 if is_sound {
                     (tail.sound_seq, tail.sound_bytes) = (head.seq, at);
@@ -305,6 +313,24 @@ fn scan_tail(scan: &mut Scan, first_seq: u64) -> Result<Tail, Error> {
             Found::End => return Ok(tail),
         }
     }
+}
+
+/// Writes what lies from `at` to `end` to its place once more.
+///
+/// What a killed process wrote may be with the kernel only, and a sync sees to that. But if a
+/// sync failed, the kernel may still show what it gave up, and would not write it again unasked.
+fn write_again(file: &Handle, mut at: u64, end: u64) -> Result<(), Error> {
+    let mut bytes = vec![0; WRITE_BYTES];
+    while at < end {
+        let wanted = (WRITE_BYTES as u64).min(end - at) as usize;
+        let count = file.read_at(&mut bytes[..wanted], at)?;
+        if count == 0 {
+            break;
+        }
+        file.write_all_at(&bytes[..count], at)?;
+        at += count as u64;
+    }
+    Ok(())
 }
 
 /// Takes a segment without any readable record out of the journal.

@@ -13,7 +13,9 @@ const SHIPPED: &str = include_str!("../../config.toml");
 
 /// What is said of a wrong configuration.
 fn said(text: &str) -> String {
-    parse("lab.toml", text).expect_err("it is wrong").to_string()
+    parse("lab.toml", text)
+        .expect_err("it is wrong")
+        .to_string()
 }
 
 fn shipped() -> Plan {
@@ -23,10 +25,18 @@ fn shipped() -> Plan {
 #[test]
 fn the_shipped_configuration_is_right() {
     let plan = shipped();
-    let names: Vec<&str> = plan.sources.iter().map(|source| source.name.as_str()).collect();
+    let names: Vec<&str> = plan
+        .sources
+        .iter()
+        .map(|source| source.name.as_str())
+        .collect();
     assert_eq!(names, ["chamber", "imu", "furnace", "vibration"]);
     let chamber = &plan.sources[0];
-    assert_eq!(chamber.block_age, Duration::ZERO, "a critical source's block waits for nobody");
+    assert_eq!(
+        chamber.block_age,
+        Duration::ZERO,
+        "a critical source's block waits for nobody"
+    );
     assert_eq!(chamber.channels[0].priority, Priority::Critical);
     assert_eq!(chamber.frame_bytes, Some(10));
     assert_eq!(chamber.overflow, Overflow::Block);
@@ -43,14 +53,22 @@ fn the_shipped_configuration_is_right() {
     assert_eq!(plan.rules[0].hold, Duration::from_millis(5));
     assert_eq!((plan.rules[1].source, plan.rules[1].channel), (2, 0));
     assert_eq!(plan.journal.segment_bytes, 64 << 20);
-    assert!(plan.simulators.iter().all(|simulator| simulator.links == *"kymo-data/devices"));
+    assert!(
+        plan.simulators
+            .iter()
+            .all(|simulator| simulator.links == *"kymo-data/devices")
+    );
 }
 
 #[test]
 fn a_data_directory_of_the_command_line_takes_the_devices_with_it() {
     let mut plan = shipped();
     plan.move_to("/elsewhere".as_ref());
-    assert!(plan.simulators.iter().all(|simulator| simulator.links == *"/elsewhere/devices"));
+    assert!(
+        plan.simulators
+            .iter()
+            .all(|simulator| simulator.links == *"/elsewhere/devices")
+    );
 }
 
 /// One file with a mistake of every kind: all are told, in the order of the lines.
@@ -73,25 +91,35 @@ fn a_file_without_sources_is_told_what_to_add() {
 fn a_file_that_cannot_be_read_is_told_by_name() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let missing = load(&dir.path().join("missing.toml")).expect_err("there is none");
-    assert!(missing.to_string().contains("missing.toml: No such file"), "{missing}");
+    assert!(
+        missing.to_string().contains("missing.toml: No such file"),
+        "{missing}"
+    );
     assert!(missing.to_string().contains("--config FILE"), "{missing}");
 
     let latin = dir.path().join("latin.toml");
     std::fs::write(&latin, b"[run]\n# caf\xe9\n").expect("a file");
     let not_text = load(&latin).expect_err("it is Latin-1").to_string();
-    assert!(not_text.contains("is not UTF-8 text, from line 2 on"), "{not_text}");
+    assert!(
+        not_text.contains("is not UTF-8 text, from line 2 on"),
+        "{not_text}"
+    );
 
     let huge = dir.path().join("huge.toml");
     let file = std::fs::File::create(&huge).expect("a file");
     file.set_len(1 << 40).expect("a sparse file of a terabyte");
-    let too_long = load(&huge).expect_err("nobody writes a terabyte").to_string();
+    let too_long = load(&huge)
+        .expect_err("nobody writes a terabyte")
+        .to_string();
     assert!(too_long.contains("over 4 MiB"), "{too_long}");
 }
 
 /// A limit at the front of what would be a hundred thousand mistakes.
 #[test]
 fn a_file_wrong_from_end_to_end_is_not_told_for_ever() {
-    let text: String = (0..2000).map(|n| format!("[source.s{n}]\nnonsense = {n}\n")).collect();
+    let text: String = (0..2000)
+        .map(|n| format!("[source.s{n}]\nnonsense = {n}\n"))
+        .collect();
     let told = said(&text);
     assert!(told.contains("more\n"), "the rest is counted");
     assert!(told.lines().count() < 1000);

@@ -39,11 +39,20 @@ fn a_wrong_configuration_touches_nothing() {
     let (config, data) = (dir.path().join("lab.toml"), dir.path().join("data"));
     fs::write(&config, "[source.a]\npriority = \"hihg\"\n").expect("a file");
     for command in [&["run"][..], &["check"]] {
-        let refused =
-            output(kymo().args(command).arg("--config").arg(&config).arg("--data-dir").arg(&data));
+        let refused = output(
+            kymo()
+                .args(command)
+                .arg("--config")
+                .arg(&config)
+                .arg("--data-dir")
+                .arg(&data),
+        );
         expect_status(&refused, 2);
         let told = text(&refused.stderr);
-        assert!(told.contains("lab.toml:2:12") && told.contains("did you mean \"high\"?"), "{told}");
+        assert!(
+            told.contains("lab.toml:2:12") && told.contains("did you mean \"high\"?"),
+            "{told}"
+        );
         assert!(told.contains("4 mistakes"), "{told}");
         assert!(!told.contains('\u{1b}'), "no colours where no terminal is");
     }
@@ -63,8 +72,14 @@ fn check_says_what_a_configuration_comes_to() {
     assert_eq!(imu["samples_per_s"], 24_000.0);
     assert_eq!(imu["bytes_per_s"], 72_000.0);
     assert_eq!(imu["line_bytes_per_s"], 92_160.0);
-    assert!(found["disk"]["bytes_per_day"].as_f64() > Some(1e9), "{found}");
-    assert!(found["memory_bytes_max"].as_u64() > Some(1 << 20), "{found}");
+    assert!(
+        found["disk"]["bytes_per_day"].as_f64() > Some(1e9),
+        "{found}"
+    );
+    assert!(
+        found["memory_bytes_max"].as_u64() > Some(1 << 20),
+        "{found}"
+    );
     let shown = output(kymo().arg("check"));
     expect_status(&shown, 0);
     assert!(text(&shown.stdout).contains("config.toml is right"));
@@ -76,8 +91,14 @@ fn check_warns_of_what_cannot_work() {
     let config = dir.path().join("lab.toml");
     let shipped = include_str!("../../config.toml")
         .replace("baud = 921600 }", "baud = 115200 }")
-        .replace("rate_hz = 100_000", "rate_hz = 50_000\nlane_blocks = 2\nblock_frames = 64\nblock_age = \"1ms\"")
-        .replace("[simulator.chamber]", "[simulator.spare]\ndevice = \"inertial-unit\"\n[simulator.chamber]");
+        .replace(
+            "rate_hz = 100_000",
+            "rate_hz = 50_000\nlane_blocks = 2\nblock_frames = 64\nblock_age = \"1ms\"",
+        )
+        .replace(
+            "[simulator.chamber]",
+            "[simulator.spare]\ndevice = \"inertial-unit\"\n[simulator.chamber]",
+        );
     fs::write(&config, shipped).expect("a file");
     let check = output(kymo().args(["check", "--json", "--config"]).arg(&config));
     expect_status(&check, 0);
@@ -101,11 +122,18 @@ fn ports_says_why_a_port_cannot_be_opened() {
     let ports = output(kymo().args(["ports", "--json", "--config"]).arg(&config));
     expect_status(&ports, 0);
     let ports = parsed(&ports);
-    let port = ports.as_array().and_then(|ports| ports.iter().find(|port| port["path"] == "/dev/nowhere"));
+    let port = ports
+        .as_array()
+        .and_then(|ports| ports.iter().find(|port| port["path"] == "/dev/nowhere"));
     let port = port.expect("a configured port is listed though it is not there");
     assert_eq!(port["can_be_opened"], false);
     assert_eq!(port["sources"][0], "scale");
-    assert!(port["problem"].as_str().is_some_and(|problem| problem.contains("does not exist")), "{port}");
+    assert!(
+        port["problem"]
+            .as_str()
+            .is_some_and(|problem| problem.contains("does not exist")),
+        "{port}"
+    );
 }
 
 /// Who may not open a port is told which group to join.
@@ -131,10 +159,15 @@ fn without_permission_the_group_is_named() {
     if rustix::process::geteuid().is_root() {
         run.uid(65_534).gid(65_534);
     }
-    run.current_dir(dir.path()).args(["run", "--duration", "300ms", "--config"]).arg(&config);
+    run.current_dir(dir.path())
+        .args(["run", "--duration", "300ms", "--config"])
+        .arg(&config);
     let run = output(run.arg("--data-dir").arg(dir.path().join("data")));
     expect_status(&run, 0);
     let told = text(&run.stdout);
     assert!(told.contains("no permission to open"), "{told}");
-    assert!(told.contains("join the group with `sudo usermod -aG"), "{told}");
+    assert!(
+        told.contains("join the group with `sudo usermod -aG"),
+        "{told}"
+    );
 }

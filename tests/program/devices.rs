@@ -51,9 +51,18 @@ fn a_missing_port_is_told_once_and_awaited() {
     lab.wait_for("connected");
     wait_until("frames come", || lab.frames(0) > 5);
     let (report, data) = lab.stop();
-    assert_eq!(report.sources.0[0].1.reconnects, 0, "it was never there before");
+    assert_eq!(
+        report.sources.0[0].1.reconnects, 0,
+        "it was never there before"
+    );
     let told = events(&data.path().join("data"));
-    assert_eq!(told.iter().filter(|event| event["event"] == "disconnected").count(), 1, "{told:?}");
+    assert_eq!(
+        told.iter()
+            .filter(|event| event["event"] == "disconnected")
+            .count(),
+        1,
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -62,7 +71,10 @@ fn a_port_in_use_is_told_and_taken_when_it_is_free() {
     let logger = logger(&dir);
     let other = Serial::open(&Options::new(logger.path(), 115_200)).expect("the first to open it");
     let mut lab = Lab::start(&serial(&logger.path().to_string_lossy()));
-    assert!(lab.wait_for("disconnected").contains("in use by another process"));
+    assert!(
+        lab.wait_for("disconnected")
+            .contains("in use by another process")
+    );
     drop(other);
     lab.wait_for("connected");
     wait_until("frames come", || lab.frames(0) > 5);
@@ -73,7 +85,10 @@ fn a_port_in_use_is_told_and_taken_when_it_is_free() {
 fn a_file_that_is_no_port_is_told() {
     let file = tempfile::NamedTempFile::new().expect("a temporary file");
     let mut lab = Lab::start(&serial(&file.path().to_string_lossy()));
-    assert!(lab.wait_for("disconnected").contains("is not a serial port"));
+    assert!(
+        lab.wait_for("disconnected")
+            .contains("is not a serial port")
+    );
     lab.stop();
 }
 
@@ -83,7 +98,10 @@ fn a_silent_device_is_told() {
     let logger = logger(&dir);
     logger.pause().recv().expect("it pauses");
     let mut lab = Lab::start(&serial(&logger.path().to_string_lossy()));
-    assert!(lab.wait_for("silent").contains("connected, and silent for 3"));
+    assert!(
+        lab.wait_for("silent")
+            .contains("connected, and silent for 3")
+    );
     logger.resume();
     wait_until("frames come", || lab.frames(0) > 5);
     lab.stop();
@@ -95,14 +113,26 @@ fn a_stream_that_never_decodes_is_told_with_a_sample_of_its_bytes() {
     let configuration = CHAMBER.replace("length = 8", "length = 12");
     let mut lab = Lab::start(&configuration);
     let told = lab.wait_for("nothing_decodes");
-    assert!(told.contains("is the baud rate right, and the protocol?"), "{told}");
+    assert!(
+        told.contains("is the baud rate right, and the protocol?"),
+        "{told}"
+    );
     let sample = told.split("They begin ").nth(1).expect("a sample");
     let bytes: Vec<&str> = sample.split(' ').collect();
-    assert!(bytes.len() >= 8 && bytes.iter().all(|byte| u8::from_str_radix(byte, 16).is_ok()), "{told}");
+    assert!(
+        bytes.len() >= 8
+            && bytes
+                .iter()
+                .all(|byte| u8::from_str_radix(byte, 16).is_ok()),
+        "{told}"
+    );
     let (report, _) = lab.stop();
     let source = &report.sources.0[0].1;
     assert_eq!(source.frames, 0);
-    assert!(source.corrupt_frames > 0 || source.skipped_bytes > 0, "{source:?}");
+    assert!(
+        source.corrupt_frames > 0 || source.skipped_bytes > 0,
+        "{source:?}"
+    );
 }
 
 /// Another device's neighbour sends rubbish, loses frames and corrupts them; each is counted apart, and the
@@ -116,11 +146,17 @@ fn noise_losses_and_corruption_are_counted_apart_and_disturb_no_other() {
     wait_until("more come", || lab.frames(0) > 200);
     chamber.corrupt_next(3);
     wait_until("more come", || lab.frames(0) > 300);
-    chamber.inject((0..5000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect::<Vec<u8>>());
+    chamber.inject(
+        (0..5000_u32)
+            .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+            .collect::<Vec<u8>>(),
+    );
     wait_until("more come", || lab.frames(0) > 600);
     let truth = chamber.pause().recv().expect("it pauses");
     furnace.pause().recv().expect("it pauses");
-    wait_until("the rest is read", || lab.frames(0) + 3 >= truth.frames_sent);
+    wait_until("the rest is read", || {
+        lab.frames(0) + 3 >= truth.frames_sent
+    });
     std::thread::park_timeout(Duration::from_millis(50));
     let (report, dir) = lab.stop();
     let source = &report.sources.0[0].1;
@@ -129,9 +165,21 @@ fn noise_losses_and_corruption_are_counted_apart_and_disturb_no_other() {
     assert_eq!(source.frames, truth.frames_sent - truth.frames_corrupted);
     let found = recorded(&dir.path().join("data"), 0);
     assert_eq!(found.times_ns.len() as u64, source.frames);
-    let lost: u64 = found.gaps.iter().filter(|gap| gap.reason == GapReason::DeviceCounter).filter_map(|gap| gap.frames).sum();
+    let lost: u64 = found
+        .gaps
+        .iter()
+        .filter(|gap| gap.reason == GapReason::DeviceCounter)
+        .filter_map(|gap| gap.frames)
+        .sum();
     assert_eq!(lost, 7, "{:?}", found.gaps);
-    assert!(found.gaps.iter().any(|gap| gap.reason == GapReason::Corrupt), "{:?}", found.gaps);
+    assert!(
+        found
+            .gaps
+            .iter()
+            .any(|gap| gap.reason == GapReason::Corrupt),
+        "{:?}",
+        found.gaps
+    );
     let neighbour = &report.sources.0[1].1;
     assert_eq!((neighbour.corrupt_frames, neighbour.skipped_bytes), (0, 0));
     let neighbour = recorded(&dir.path().join("data"), 1);
@@ -159,7 +207,10 @@ fn text_of_any_kind_costs_no_good_line() {
     // The megabyte, and five lines that do not hold four numbers.
     assert_eq!(report.sources.0[0].1.corrupt_frames, 6);
     let found = recorded(&dir.path().join("data"), 0);
-    let odd = found.columns[0].iter().position(|value| value.is_nan()).expect("the line of nan and inf");
+    let odd = found.columns[0]
+        .iter()
+        .position(|value| value.is_nan())
+        .expect("the line of nan and inf");
     assert_eq!(found.columns[1][odd], f64::INFINITY);
     assert_eq!(found.columns[2][odd], f64::NEG_INFINITY);
     let mut wall = found.columns[2].clone();
@@ -184,7 +235,11 @@ fn a_pulled_cable_is_a_gap_and_the_device_is_found_again() {
     let (report, dir) = lab.stop();
     assert_eq!(report.sources.0[0].1.reconnects, 1);
     let found = recorded(&dir.path().join("data"), 0);
-    let cable: Vec<_> = found.gaps.iter().filter(|gap| gap.reason == GapReason::Disconnected).collect();
+    let cable: Vec<_> = found
+        .gaps
+        .iter()
+        .filter(|gap| gap.reason == GapReason::Disconnected)
+        .collect();
     assert_eq!(cable.len(), 1, "{:?}", found.gaps);
     let length = cable[0].to_ns - cable[0].from_ns;
     assert!(length >= 150_000_000, "{length} ns");

@@ -10,11 +10,19 @@ use serde_json::Value;
 use super::lab::{expect_status, journal_of, json, kymo, output, text, wait_until};
 
 fn run_for(duration: &str, data: &Path) -> std::process::Output {
-    output(kymo().args(["run", "--duration", duration]).arg("--data-dir").arg(data))
+    output(
+        kymo()
+            .args(["run", "--duration", duration])
+            .arg("--data-dir")
+            .arg(data),
+    )
 }
 
 fn segments(data: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(journal_of(data)).into_iter().flatten().flatten();
+    let entries = fs::read_dir(journal_of(data))
+        .into_iter()
+        .flatten()
+        .flatten();
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     paths.retain(|path| path.extension().is_some_and(|end| end == "kyj"));
     paths.sort();
@@ -22,8 +30,16 @@ fn segments(data: &Path) -> Vec<PathBuf> {
 }
 
 fn verify(data: &Path) -> (Option<i32>, Value) {
-    let verify = output(kymo().args(["journal", "verify", "--json"]).arg("--data-dir").arg(data));
-    (verify.status.code(), serde_json::from_slice(&verify.stdout).expect("JSON"))
+    let verify = output(
+        kymo()
+            .args(["journal", "verify", "--json"])
+            .arg("--data-dir")
+            .arg(data),
+    );
+    (
+        verify.status.code(),
+        serde_json::from_slice(&verify.stdout).expect("JSON"),
+    )
 }
 
 #[test]
@@ -34,7 +50,11 @@ fn a_foreign_directory_is_refused_and_left_alone() {
     expect_status(&refused, 2);
     assert!(text(&refused.stderr).contains("is not empty and not a kymo data directory"));
     assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 1);
-    for command in [&["export"][..], &["journal", "verify"], &["journal", "repair"]] {
+    for command in [
+        &["export"][..],
+        &["journal", "verify"],
+        &["journal", "repair"],
+    ] {
         let refused = output(kymo().args(command).arg("--data-dir").arg(dir.path()));
         expect_status(&refused, 2);
     }
@@ -53,13 +73,22 @@ fn a_second_run_in_the_same_directory_is_refused() {
         .expect("the program can be started");
     wait_until("the first run is there", || !segments(&data).is_empty());
     let second = run_for("1s", &data);
-    let repair = output(kymo().args(["journal", "repair"]).arg("--data-dir").arg(&data));
+    let repair = output(
+        kymo()
+            .args(["journal", "repair"])
+            .arg("--data-dir")
+            .arg(&data),
+    );
     let (_, verified) = verify(&data);
     first.kill().expect("it can be killed");
     first.wait().expect("it ends");
     expect_status(&second, 2);
     let told = format!("in use by another kymo (process {})", first.id());
-    assert!(text(&second.stderr).contains(&told), "{}", text(&second.stderr));
+    assert!(
+        text(&second.stderr).contains(&told),
+        "{}",
+        text(&second.stderr)
+    );
     expect_status(&repair, 2);
     assert_eq!(verified["in_use"], true);
     // Killed as it was, the directory is free again, and nothing in it is damaged.
@@ -72,11 +101,19 @@ fn with_file_system(dir: &Path, options: &str, script: &str) -> Option<Command> 
     let mount = format!("mount -t tmpfs -o {options} tmpfs {}", dir.display());
     let shell = |script: &str| {
         let mut command = Command::new("unshare");
-        command.args(["--mount", "sh", "-c", &format!("{mount} && {{ {script}; }}")]);
+        command.args([
+            "--mount",
+            "sh",
+            "-c",
+            &format!("{mount} && {{ {script}; }}"),
+        ]);
         command.current_dir(env!("CARGO_MANIFEST_DIR"));
         command
     };
-    if shell("true").output().is_ok_and(|output| output.status.success()) {
+    if shell("true")
+        .output()
+        .is_ok_and(|output| output.status.success())
+    {
         return Some(shell(script));
     }
     println!("skipped: a file system of its own cannot be mounted here (that takes root)");
@@ -98,19 +135,28 @@ fn a_full_disk_ends_the_run_loudly_and_keeps_what_was_committed() {
         small = small.display(),
         report = report.display(),
     );
-    let Some(mut command) = with_file_system(&small, "size=3m", &script) else { return };
+    let Some(mut command) = with_file_system(&small, "size=3m", &script) else {
+        return;
+    };
     let told = output(&mut command);
     let stdout = text(&told.stdout);
     assert!(stdout.contains("\nstatus 1\n"), "{stdout}");
     assert!(stdout.contains("THE RUN FAILED"), "{stdout}");
     assert!(stdout.contains("No space left on device"), "{stdout}");
-    assert!(text(&told.stderr).contains("is full and the next cannot be made"), "{}", text(&told.stderr));
+    assert!(
+        text(&told.stderr).contains("is full and the next cannot be made"),
+        "{}",
+        text(&told.stderr)
+    );
     // Verify comes last: its status is the shell's.
     expect_status(&told, 0);
     assert!(stdout.contains("all sound"), "{stdout}");
     let report = json(&report);
     assert_eq!(report["ledger"]["balanced"], true, "{report}");
-    assert!(report["ledger"]["journaled"].as_u64() > Some(100_000), "{report}");
+    assert!(
+        report["ledger"]["journaled"].as_u64() > Some(100_000),
+        "{report}"
+    );
     assert!(report["failure"].is_string());
 }
 
@@ -123,10 +169,16 @@ fn a_read_only_directory_is_refused() {
         env!("CARGO_BIN_EXE_kymo"),
         data = data.display()
     );
-    let Some(mut command) = with_file_system(&data, "size=1m", &script) else { return };
+    let Some(mut command) = with_file_system(&data, "size=1m", &script) else {
+        return;
+    };
     let refused = output(&mut command);
     expect_status(&refused, 2);
-    assert!(text(&refused.stderr).contains("Read-only file system"), "{}", text(&refused.stderr));
+    assert!(
+        text(&refused.stderr).contains("Read-only file system"),
+        "{}",
+        text(&refused.stderr)
+    );
 }
 
 #[test]
@@ -135,27 +187,53 @@ fn a_damaged_journal_is_told_repaired_and_gone_on_with() {
     let data = dir.path().join("data");
     expect_status(&run_for("1s", &data), 0);
     let segment = segments(&data).pop().expect("a segment");
-    let file = fs::OpenOptions::new().read(true).write(true).open(&segment).expect("the segment");
+    let file = fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(&segment)
+        .expect("the segment");
     let middle = file.metadata().expect("its size").len() / 2;
     let mut byte = [0];
     file.read_exact_at(&mut byte, middle).expect("a byte");
-    file.write_all_at(&[byte[0] ^ 0x10], middle).expect("a flipped bit");
+    file.write_all_at(&[byte[0] ^ 0x10], middle)
+        .expect("a flipped bit");
 
     let (status, found) = verify(&data);
     assert_eq!((status, &found["sound"]), (Some(1), &Value::Bool(false)));
     assert_eq!(found["missing_records"], 1);
     let place = &found["segments"][0]["damaged_bytes"][0];
-    assert!(place[0].as_u64() <= Some(middle) && place[1].as_u64() > Some(middle), "{place}");
+    assert!(
+        place[0].as_u64() <= Some(middle) && place[1].as_u64() > Some(middle),
+        "{place}"
+    );
     let export = output(kymo().arg("export").arg("--data-dir").arg(&data));
     expect_status(&export, 1);
     assert!(text(&export.stderr).contains("1 records of the journal are damaged or missing"));
 
-    let dry = output(kymo().args(["journal", "repair", "--dry-run"]).arg("--data-dir").arg(&data));
+    let dry = output(
+        kymo()
+            .args(["journal", "repair", "--dry-run"])
+            .arg("--data-dir")
+            .arg(&data),
+    );
     expect_status(&dry, 0);
-    assert!(text(&dry.stdout).contains("would be written anew"), "{}", text(&dry.stdout));
-    let repair = output(kymo().args(["journal", "repair"]).arg("--data-dir").arg(&data));
+    assert!(
+        text(&dry.stdout).contains("would be written anew"),
+        "{}",
+        text(&dry.stdout)
+    );
+    let repair = output(
+        kymo()
+            .args(["journal", "repair"])
+            .arg("--data-dir")
+            .arg(&data),
+    );
     expect_status(&repair, 0);
-    assert!(text(&repair.stdout).contains("1 are lost"), "{}", text(&repair.stdout));
+    assert!(
+        text(&repair.stdout).contains("1 are lost"),
+        "{}",
+        text(&repair.stdout)
+    );
     let (_, mended) = verify(&data);
     assert_eq!(mended["segments"][0]["damaged_places"], 0);
     assert_eq!(mended["missing_records"], 1);
@@ -175,12 +253,18 @@ fn a_torn_tail_is_cut_and_said() {
         .spawn()
         .expect("the program can be started");
     wait_until("something is recorded", || {
-        segments(&data).first().and_then(|path| fs::metadata(path).ok()).is_some_and(|found| found.len() > 300_000)
+        segments(&data)
+            .first()
+            .and_then(|path| fs::metadata(path).ok())
+            .is_some_and(|found| found.len() > 300_000)
     });
     child.kill().expect("it can be killed");
     child.wait().expect("it ends");
     let segment = segments(&data).pop().expect("a segment");
-    let file = fs::OpenOptions::new().append(true).open(&segment).expect("the segment");
+    let file = fs::OpenOptions::new()
+        .append(true)
+        .open(&segment)
+        .expect("the segment");
     std::io::Write::write_all(&mut &file, b"half a record that the power cut off").expect("bytes");
     let next = run_for("300ms", &data);
     expect_status(&next, 0);

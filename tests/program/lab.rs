@@ -20,7 +20,9 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// The program, in the folder of the shipped configuration.
 pub fn kymo() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kymo"));
-    command.current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::null());
     command
 }
 
@@ -76,7 +78,11 @@ impl Lab {
         let mut plan = parse("lab.toml", configuration).unwrap_or_else(|m| panic!("{m}"));
         plan.move_to(&dir.path().join("data"));
         let run = Run::start(plan, clock).expect("the run starts");
-        Self { run, dir, events: Vec::new() }
+        Self {
+            run,
+            dir,
+            events: Vec::new(),
+        }
     }
 
     pub fn simulator(&self, index: usize) -> &Simulator {
@@ -85,7 +91,12 @@ impl Lab {
 
     /// Frames decoded of a source so far.
     pub fn frames(&self, source: usize) -> u64 {
-        self.run.ledger().sources().nth(source).expect("there is such a source").frames()
+        self.run
+            .ledger()
+            .sources()
+            .nth(source)
+            .expect("there is such a source")
+            .frames()
     }
 
     /// Waits for an event of a kind, and gives back its text.
@@ -125,7 +136,10 @@ pub struct Recorded {
 
 /// Reads the blocks of a source of one lane, across all runs.
 pub fn recorded(data_dir: &Path, source: u16) -> Recorded {
-    let filter = Filter { kinds: Some(vec![Kind::Block]), sources: Some(vec![source]) };
+    let filter = Filter {
+        kinds: Some(vec![Kind::Block]),
+        sources: Some(vec![source]),
+    };
     let dir = journal_of(data_dir);
     let mut reader = Reader::open(&dir, From::Seq(1), Until::Written, filter).expect("a journal");
     let mut block = DecodedBlock::default();
@@ -149,7 +163,10 @@ pub fn recorded(data_dir: &Path, source: u16) -> Recorded {
 
 /// The events of a journal, as their JSON.
 pub fn events(data_dir: &Path) -> Vec<Value> {
-    let filter = Filter { kinds: Some(vec![Kind::Event]), sources: None };
+    let filter = Filter {
+        kinds: Some(vec![Kind::Event]),
+        sources: None,
+    };
     let dir = journal_of(data_dir);
     let mut reader = Reader::open(&dir, From::Seq(1), Until::Written, filter).expect("a journal");
     let mut events = Vec::new();

@@ -18,9 +18,17 @@ fn columns(csv: &str) -> HashMap<String, Vec<(i64, f64)>> {
         let cells: Vec<&str> = line.split(',').collect();
         assert_eq!(cells.len(), names.len(), "{line}");
         let time_ns = cells[0].parse().expect("a time in ns");
-        for (name, cell) in names.iter().zip(&cells).skip(1).filter(|(_, cell)| !cell.is_empty()) {
+        for (name, cell) in names
+            .iter()
+            .zip(&cells)
+            .skip(1)
+            .filter(|(_, cell)| !cell.is_empty())
+        {
             let value = cell.parse().expect("a number");
-            columns.entry((*name).to_owned()).or_default().push((time_ns, value));
+            columns
+                .entry((*name).to_owned())
+                .or_default()
+                .push((time_ns, value));
         }
     }
     columns
@@ -37,15 +45,28 @@ fn truth(channel: &str, index: u64) -> f64 {
         "furnace.terminal" => sent("thermocouple-logger", 3, 100.0),
         _ if channel.starts_with("furnace.") => {
             let names = ["furnace.heater", "furnace.sample", "furnace.wall"];
-            let place = names.iter().position(|name| *name == channel).expect("a channel");
+            let place = names
+                .iter()
+                .position(|name| *name == channel)
+                .expect("a channel");
             let kind = ThermocoupleKind::K;
             let cold = sent("thermocouple-logger", 3, 100.0);
-            celsius(kind, sent("thermocouple-logger", place, 100.0) + millivolt(kind, cold))
+            celsius(
+                kind,
+                sent("thermocouple-logger", place, 100.0) + millivolt(kind, cold),
+            )
         }
         _ => {
             let names = ["imu.ax", "imu.ay", "imu.az", "imu.gx", "imu.gy", "imu.gz"];
-            let place = names.iter().position(|name| *name == channel).expect("a channel");
-            let scale = if place < 3 { 0.001_197_096_4 } else { 0.015_258_789_062_5 };
+            let place = names
+                .iter()
+                .position(|name| *name == channel)
+                .expect("a channel");
+            let scale = if place < 3 {
+                0.001_197_096_4
+            } else {
+                0.015_258_789_062_5
+            };
             sent("inertial-unit", place, 4000.0) * scale
         }
     }
@@ -54,9 +75,19 @@ fn truth(channel: &str, index: u64) -> f64 {
 #[test]
 fn the_shipped_laboratory_is_acquired_whole_and_exported_exactly() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let (data, report, csv) =
-        (dir.path().join("data"), dir.path().join("report.json"), dir.path().join("all.csv"));
-    let run = output(kymo().args(["run", "--duration", "3s"]).arg("--data-dir").arg(&data).arg("--report").arg(&report));
+    let (data, report, csv) = (
+        dir.path().join("data"),
+        dir.path().join("report.json"),
+        dir.path().join("all.csv"),
+    );
+    let run = output(
+        kymo()
+            .args(["run", "--duration", "3s"])
+            .arg("--data-dir")
+            .arg(&data)
+            .arg("--report")
+            .arg(&report),
+    );
     expect_status(&run, 0);
 
     let report = json(&report);
@@ -70,23 +101,47 @@ fn the_shipped_laboratory_is_acquired_whole_and_exported_exactly() {
         assert_eq!(source["journaled"], source["samples"], "{name}");
     }
     for count in ["fired", "cleared"] {
-        assert!(report["alerts"]["overpressure"][count].as_u64() >= Some(1), "{report}");
+        assert!(
+            report["alerts"]["overpressure"][count].as_u64() >= Some(1),
+            "{report}"
+        );
     }
-    assert!(report["latency_us"]["read_to_alert"]["p50"].as_f64() > Some(0.0), "{report}");
+    assert!(
+        report["latency_us"]["read_to_alert"]["p50"].as_f64() > Some(0.0),
+        "{report}"
+    );
 
-    let export = output(kymo().args(["export", "--time", "ns"]).arg("--data-dir").arg(&data).arg("-o").arg(&csv));
+    let export = output(
+        kymo()
+            .args(["export", "--time", "ns"])
+            .arg("--data-dir")
+            .arg(&data)
+            .arg("-o")
+            .arg(&csv),
+    );
     expect_status(&export, 0);
     let columns = columns(&std::fs::read_to_string(&csv).expect("the export"));
-    let rates = [("chamber.pressure", 1000.0), ("imu.gz", 4000.0), ("furnace.wall", 100.0), ("vibration.velocity", 100_000.0)];
+    let rates = [
+        ("chamber.pressure", 1000.0),
+        ("imu.gz", 4000.0),
+        ("furnace.wall", 100.0),
+        ("vibration.velocity", 100_000.0),
+    ];
     assert_eq!(columns.len(), 12);
     for (channel, samples) in &columns {
         let source = channel.split('.').next().expect("a source");
         let frames = report["sources"][source]["frames"].as_u64();
         assert_eq!(frames, Some(samples.len() as u64), "{channel}");
-        assert!(samples.is_sorted_by(|a, b| a.0 < b.0), "the times of {channel} rise");
+        assert!(
+            samples.is_sorted_by(|a, b| a.0 < b.0),
+            "the times of {channel} rise"
+        );
         for (index, (_, value)) in (0..).zip(samples) {
             let truth = truth(channel, index);
-            assert!(value.to_bits() == truth.to_bits(), "{channel} {index}: {value} is not {truth}");
+            assert!(
+                value.to_bits() == truth.to_bits(),
+                "{channel} {index}: {value} is not {truth}"
+            );
         }
     }
     for (channel, rate_hz) in rates {
@@ -94,7 +149,10 @@ fn the_shipped_laboratory_is_acquired_whole_and_exported_exactly() {
         let (first, last) = (samples[0].0, samples[samples.len() - 1].0);
         #[allow(clippy::cast_precision_loss)]
         let found = (samples.len() - 1) as f64 / ((last - first) as f64 / 1e9);
-        assert!((found / rate_hz - 1.0).abs() < 0.01, "{channel}: {found} a second, not {rate_hz}");
+        assert!(
+            (found / rate_hz - 1.0).abs() < 0.01,
+            "{channel}: {found} a second, not {rate_hz}"
+        );
     }
 }
 
@@ -103,11 +161,22 @@ fn an_export_is_narrowed_by_channel_time_and_run() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let data = dir.path().join("data");
     for _ in 0..2 {
-        let run = output(kymo().args(["run", "--duration", "500ms"]).arg("--data-dir").arg(&data));
+        let run = output(
+            kymo()
+                .args(["run", "--duration", "500ms"])
+                .arg("--data-dir")
+                .arg(&data),
+        );
         expect_status(&run, 0);
     }
     let export = |args: &[&str]| {
-        let export = output(kymo().args(["export", "--time", "ns"]).args(args).arg("--data-dir").arg(&data));
+        let export = output(
+            kymo()
+                .args(["export", "--time", "ns"])
+                .args(args)
+                .arg("--data-dir")
+                .arg(&data),
+        );
         expect_status(&export, 0);
         text(&export.stdout)
     };
@@ -115,18 +184,29 @@ fn an_export_is_narrowed_by_channel_time_and_run() {
     assert_eq!(all.len(), 4);
     let last = columns(&export(&["furnace.*", "--run", "last"]));
     let (all, last) = (&all["furnace.wall"], &last["furnace.wall"]);
-    assert!(last.len() < all.len() && all.ends_with(last), "the last run is the end of all");
+    assert!(
+        last.len() < all.len() && all.ends_with(last),
+        "the last run is the end of all"
+    );
     // A range takes its first time, and leaves its last one out.
     let (from, to) = (all[5].0.to_string(), all[9].0.to_string());
     let some = columns(&export(&["furnace.wall", "--from", &from, "--to", &to]));
     assert_eq!(some["furnace.wall"], all[5..9]);
 
-    let unknown = output(kymo().args(["export", "furnace.flame"]).arg("--data-dir").arg(&data));
+    let unknown = output(
+        kymo()
+            .args(["export", "furnace.flame"])
+            .arg("--data-dir")
+            .arg(&data),
+    );
     expect_status(&unknown, 2);
     assert!(text(&unknown.stderr).contains("there are chamber.pressure, imu.ax"));
     let events = export(&["--what", "events"]);
     assert!(events.starts_with("time,event,source,text\n"), "{events}");
-    assert!(events.contains(",connected,vibration,connected"), "{events}");
+    assert!(
+        events.contains(",connected,vibration,connected"),
+        "{events}"
+    );
 }
 
 /// An end by signal is an end in order.
@@ -146,8 +226,14 @@ fn a_signal_ends_the_run_in_order() {
             .expect("the program can be started");
         // It runs when the journal has grown a segment.
         super::lab::wait_until("the run starts", || {
-            let entries = std::fs::read_dir(journal_of(&data)).into_iter().flatten().flatten();
-            entries.filter(|entry| entry.path().extension().is_some_and(|end| end == "kyj")).count() > 0
+            let entries = std::fs::read_dir(journal_of(&data))
+                .into_iter()
+                .flatten()
+                .flatten();
+            entries
+                .filter(|entry| entry.path().extension().is_some_and(|end| end == "kyj"))
+                .count()
+                > 0
         });
         std::thread::park_timeout(std::time::Duration::from_millis(400));
         let pid = rustix::process::Pid::from_child(&child);
@@ -163,9 +249,18 @@ fn a_signal_ends_the_run_in_order() {
         assert_eq!(status.code(), Some(0));
         assert_eq!(json(&report)["ledger"]["balanced"], true);
     }
-    let verify = output(kymo().args(["journal", "verify", "--json"]).arg("--data-dir").arg(&data));
+    let verify = output(
+        kymo()
+            .args(["journal", "verify", "--json"])
+            .arg("--data-dir")
+            .arg(&data),
+    );
     expect_status(&verify, 0);
     let found: serde_json::Value = serde_json::from_slice(&verify.stdout).expect("JSON");
     assert_eq!(found["runs"].as_array().map(Vec::len), Some(2));
-    assert!(found["runs"].as_array().is_some_and(|runs| runs.iter().all(|run| run["closed"] == true)));
+    assert!(
+        found["runs"]
+            .as_array()
+            .is_some_and(|runs| runs.iter().all(|run| run["closed"] == true))
+    );
 }

@@ -37,7 +37,12 @@ impl Expected {
                 let step = (now + range - last) % range;
                 let missing = step.saturating_sub(1);
                 let known = (missing <= range / 2).then_some(missing);
-                (missing > 0).then_some((known, GapReason::DeviceCounter))
+                let reason = if known.is_some_and(|missing| missing <= self.corrupt) {
+                    GapReason::Corrupt
+                } else {
+                    GapReason::DeviceCounter
+                };
+                (missing > 0).then_some((known, reason))
             }
             (None, _) if self.started && self.corrupt > 0 => {
                 Some((Some(self.corrupt), GapReason::Corrupt))

@@ -138,13 +138,13 @@ impl Disk {
         });
     }
 
-    /// Has every call fail from one on, counted from the next, which is 1.
-    pub(super) fn fail_from(&self, call: u64, errno: i32) {
+    /// Has every call fail from one on, counted from the next, which is 1: the process dies there.
+    pub(super) fn die_at(&self, call: u64) {
         let mut state = self.lock();
         let call = state.calls + call;
         state.fault = Some(Fault {
             call,
-            errno,
+            errno: EIO,
             for_good: true,
         });
     }
@@ -246,6 +246,10 @@ impl File for OpenFile {
     fn sync(&self) -> io::Result<()> {
         let mut state = self.disk.lock();
         let outcome = state.call();
+        if outcome.is_err() && state.fault.is_some_and(|fault| fault.for_good) {
+            // Whoever is dead never asked for it.
+            return outcome;
+        }
         let node = &mut state.nodes[self.node];
         let pending = std::mem::take(&mut node.pending);
         outcome?;

@@ -95,12 +95,21 @@ fn close(log: &mut Log) -> Result<(), Error> {
 }
 
 /// A record as a reader gave it out.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct Read {
     seq: u64,
     kind: Option<Kind>,
     is_repeated: bool,
     payload: Vec<u8>,
+}
+
+impl std::fmt::Debug for Read {
+    /// In so few words that a list of them can be read.
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (seq, bytes) = (self.seq, self.payload.len());
+        let again = if self.is_repeated { " again" } else { "" };
+        write!(out, "{seq}: {:?}{again}, {bytes} bytes", self.kind)
+    }
 }
 
 /// Everything a reader gives out before it comes to the end.

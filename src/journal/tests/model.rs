@@ -26,6 +26,8 @@ enum Op {
     /// A crash at a call that is still to come.
     CrashAt {
         call: u64,
+        /// The call fails and the process gives up; else the process is killed there.
+        by_failure: bool,
         aftermath: Aftermath,
     },
     Close,
@@ -60,8 +62,9 @@ fn any_op() -> impl Strategy<Value = Op> {
         4 => Just(Op::Commit),
         3 => Just(Op::Prepare),
         1 => any_aftermath().prop_map(Op::Crash),
-        1 => (1..20_u64, any_aftermath())
-            .prop_map(|(call, aftermath)| Op::CrashAt { call, aftermath }),
+        1 => (1..20_u64, any::<bool>(), any_aftermath()).prop_map(
+            |(call, by_failure, aftermath)| Op::CrashAt { call, by_failure, aftermath },
+        ),
         1 => Just(Op::Close),
     ]
 }
@@ -131,7 +134,7 @@ impl Model {
                 })
             }
             Op::Event { bytes } => {
-                let json = format!("{:>bytes$}", log.last_seq());
+                let json = format!("{}{}", log.last_seq(), " ".repeat(*bytes));
                 log.append_json(Kind::Event, None, 5, &json).map(|()| {
                     let seq = self.log.last_seq();
                     self.note(seq, Kind::Event, json.as_bytes());
@@ -155,8 +158,16 @@ impl Model {
                 self.crash(aftermath.clone());
                 Ok(())
             }
-            Op::CrashAt { call, aftermath } => {
-                self.disk.fail_from(*call, EIO);
+            Op::CrashAt {
+                call,
+                by_failure,
+                aftermath,
+            } => {
+                if *by_failure {
+                    self.disk.fail_once(*call, EIO);
+                } else {
+                    self.disk.die_at(*call);
+                }
                 self.aftermath = Some(aftermath.clone());
                 Ok(())
             }
@@ -183,15 +194,24 @@ impl Model {
     fn note_committed(&mut self) {
         self.committed = self.log.last_seq();
         // If the power went now, all of it would be there.
-        let disk = self.disk.after(Crash::PowerOff);
-        assert_eq!(read_all(&disk).0, self.appended);
+        self.check(&self.disk.after(Crash::PowerOff));
+    }
+
+    /// What is on the disk is what was appended.
+    fn check(&self, disk: &Disk) {
+        let (records, lost) = read_all(disk);
+        let mut both = records.iter().zip(&self.appended);
+        let different = both.find(|(is, should)| is != should);
+        assert!(different.is_none(), "one for the other: {different:?}");
+        assert_eq!(records.len(), self.appended.len());
+        assert_eq!(lost, []);
     }
 
     fn crash(&mut self, aftermath: Aftermath) {
         let mut crash = aftermath.crash;
         if let Some((call, then)) = aftermath.again {
             let disk = self.disk.after(crash);
-            disk.fail_from(call, EIO);
+            disk.die_at(call);
             // What it begins may be there or not: it comes after what it found.
             if let Ok((recovery, _)) = disk.dir().make().and_then(|()| recover(&disk.dir())) {
                 self.keep(recovery.next_seq - 1);
@@ -226,9 +246,7 @@ impl Model {
         let (first, _) = recover(&dir).unwrap();
         assert!(!first.has_lost_committed(), "{:?}", first.messages());
         self.keep(first.next_seq - 1);
-        let (records, lost) = read_all(&self.disk);
-        assert_eq!(records, self.appended);
-        assert_eq!(lost, []);
+        self.check(&self.disk);
 
         self.runs += 1;
         let run = format!("run {}", self.runs);

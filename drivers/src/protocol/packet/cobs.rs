@@ -79,9 +79,8 @@ impl Cobs {
         end: usize,
         out: &mut Frames,
     ) {
-        let is_packet = !self.overlong
-            && encoded.len() <= self.encoded_max()
-            && self.is_packet(shape, encoded);
+        let is_packet =
+            !self.overlong && encoded.len() <= self.encoded_max() && self.is_packet(shape, encoded);
         let rubbish = if is_packet {
             0
         } else {

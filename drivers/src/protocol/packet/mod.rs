@@ -109,6 +109,10 @@ impl Stream {
         if let (Some(counter), Some(last)) = (&shape.counter, self.counter) {
             return match counter.missing(last, counter.read(packet)) {
                 Some(0) => None,
+                // They came, and were no good.
+                Some(missing) if missing <= self.corrupt => {
+                    Some((Some(missing), GapReason::Corrupt))
+                }
                 missing => Some((missing, GapReason::DeviceCounter)),
             };
         }
