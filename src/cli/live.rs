@@ -264,7 +264,10 @@ impl View for Live {
     }
 
     fn finish(&mut self) {
+        // What is printed next begins where the table was.
+        let top = self.terminal.get_frame().area().as_position();
         let _ = self.terminal.clear();
+        let _ = self.terminal.set_cursor_position(top);
         let _ = self.terminal.show_cursor();
     }
 }
