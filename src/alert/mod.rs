@@ -96,10 +96,9 @@ impl RuleOptions {
         self.message
             .replace(
                 "{value}",
-                &format!("{value:.6}")
+                format!("{value:.6}")
                     .trim_end_matches('0')
-                    .trim_end_matches('.')
-                    .to_owned(),
+                    .trim_end_matches('.'),
             )
             .replace("{limit}", &self.limit.to_string())
             .replace("{unit}", unit)

@@ -230,7 +230,9 @@ fn found(
             ));
         }
         (None, _) => {
-            warn("without rate_hz nobody can say whether its line and the disk carry it".to_owned())
+            warn(
+                "without rate_hz nobody can say whether its line and the disk carry it".to_owned(),
+            );
         }
         _ => {}
     }
@@ -301,6 +303,8 @@ fn memory(plan: &Plan) -> u64 {
 /// Memory of this host.
 fn installed_bytes() -> Option<u64> {
     let info = rustix::system::sysinfo();
+    // As wide as the platform's words.
+    #[allow(clippy::useless_conversion)]
     Some(
         u64::try_from(info.totalram)
             .ok()?

@@ -93,9 +93,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             .with_context(|| format!("cannot write the report {}", path.display()))?;
     }
     if args.json {
-        say(&json)
+        say(&json);
     } else {
-        say(report.text())
+        say(report.text());
     }
     match report.failure {
         Some(failure) => Err(Failure::Running(anyhow::anyhow!(

@@ -268,7 +268,7 @@ pub(super) fn hex(value: &DeValue<'_>) -> Read<Vec<u8>> {
         .ok_or_else(|| Wrong::kind(value, "a string of hexadecimal bytes"))?;
     let digits: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     let is_hex = digits.chars().all(|c| c.is_ascii_hexdigit());
-    if digits.is_empty() || digits.len() % 2 != 0 || !is_hex || digits.len() > 128 {
+    if digits.is_empty() || !digits.len().is_multiple_of(2) || !is_hex || digits.len() > 128 {
         return Err(Wrong::new(
             format!(
                 "is \"{}\", and must be bytes of two hexadecimal digits each",

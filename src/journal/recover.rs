@@ -166,6 +166,8 @@ pub(super) fn recover(dir: &Dir) -> Result<(Recovery, Start), Error> {
             start.previous = earlier.last().copied().unwrap_or(0);
         }
     }
+    // A segment that was set aside takes its seqs with it, also if it was the only one.
+    start.next_seq = start.next_seq.max(segment::highest_set_aside(&listing));
     if !listing.leftovers.is_empty() || recovery.set_aside.is_some() || recovery.torn.is_some() {
         dir.sync()?;
     }

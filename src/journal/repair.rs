@@ -45,6 +45,10 @@ pub(super) fn repair_in(dir: &Dir, dry_run: bool) -> Result<RepairReport, Error>
     let mut report = RepairReport::default();
     let mut chain = Chain::default();
     let mut previous = 0;
+    if !dry_run {
+        // A repair that was killed may have put a segment in its place without a sync after it.
+        dir.sync()?;
+    }
     for first_seq in segments {
         let file = dir.open(&segment::name(first_seq), false)?;
         let found = verify_segment(

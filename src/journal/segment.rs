@@ -137,6 +137,13 @@ pub(super) fn free_damaged_name(dir: &Dir, first_seq: u64) -> Result<String, Err
     Ok(name)
 }
 
+/// The highest first seq of the segments that were set aside, 0 if there is none.
+pub(super) fn highest_set_aside(listing: &Listing) -> u64 {
+    let names = listing.damaged.iter();
+    let first_seqs = names.filter_map(|name| name.get(..20)?.parse().ok());
+    first_seqs.max().unwrap_or(0)
+}
+
 /// What lies in a journal's directory.
 #[derive(Debug, Default)]
 pub(super) struct Listing {

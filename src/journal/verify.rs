@@ -195,12 +195,15 @@ impl Chain {
 /// Every this many bytes progress is told.
 const PROGRESS_BYTES: u64 = 4 << 20;
 
+/// What is done with each intact record and its bytes.
+pub(super) type EachRecord<'a> = &'a mut dyn FnMut(&Head, &[u8]) -> Result<(), Error>;
+
 /// Goes through one segment. `record` is given each intact record with its bytes.
 pub(super) fn verify_segment(
     file: super::files::Handle,
     first_seq: u64,
     chain: &mut Chain,
-    record: &mut dyn FnMut(&Head, &[u8]) -> Result<(), Error>,
+    record: EachRecord<'_>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<SegmentReport, Error> {
     let header = Header::read(&file, first_seq)?;

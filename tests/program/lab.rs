@@ -15,10 +15,10 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a machine that is busy with something else.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The program, in the folder of the shipped configuration.
-pub fn kymo() -> Command {
+pub(crate) fn kymo() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_kymo"));
     command
         .current_dir(env!("CARGO_MANIFEST_DIR"))
@@ -26,17 +26,17 @@ pub fn kymo() -> Command {
     command
 }
 
-pub fn output(command: &mut Command) -> Output {
+pub(crate) fn output(command: &mut Command) -> Output {
     command.output().expect("the program can be started")
 }
 
-pub fn text(bytes: &[u8]) -> String {
+pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Fails with what the program said unless it ended with this status.
 #[track_caller]
-pub fn expect_status(output: &Output, status: i32) {
+pub(crate) fn expect_status(output: &Output, status: i32) {
     assert_eq!(
         output.status.code(),
         Some(status),
@@ -46,14 +46,14 @@ pub fn expect_status(output: &Output, status: i32) {
     );
 }
 
-pub fn json(path: &Path) -> Value {
+pub(crate) fn json(path: &Path) -> Value {
     let bytes = std::fs::read(path).expect("the file is there");
     serde_json::from_slice(&bytes).expect("it is JSON")
 }
 
 /// Waits until something is so.
 #[track_caller]
-pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
         assert!(started.elapsed() < PATIENCE, "waited in vain: {what}");
@@ -62,18 +62,18 @@ pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// A run in this process, with its data in a temporary directory.
-pub struct Lab {
-    pub run: Run,
-    pub dir: TempDir,
+pub(crate) struct Lab {
+    pub(crate) run: Run,
+    pub(crate) dir: TempDir,
     events: Vec<EventKind>,
 }
 
 impl Lab {
-    pub fn start(configuration: &str) -> Self {
+    pub(crate) fn start(configuration: &str) -> Self {
         Self::start_with(configuration, Clock::system())
     }
 
-    pub fn start_with(configuration: &str, clock: Clock) -> Self {
+    pub(crate) fn start_with(configuration: &str, clock: Clock) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let mut plan = parse("lab.toml", configuration).unwrap_or_else(|m| panic!("{m}"));
         plan.move_to(&dir.path().join("data"));
@@ -85,12 +85,12 @@ impl Lab {
         }
     }
 
-    pub fn simulator(&self, index: usize) -> &Simulator {
+    pub(crate) fn simulator(&self, index: usize) -> &Simulator {
         &self.run.simulators()[index]
     }
 
     /// Frames decoded of a source so far.
-    pub fn frames(&self, source: usize) -> u64 {
+    pub(crate) fn frames(&self, source: usize) -> u64 {
         self.run
             .ledger()
             .sources()
@@ -101,7 +101,7 @@ impl Lab {
 
     /// Waits for an event of a kind, and gives back its text.
     #[track_caller]
-    pub fn wait_for(&mut self, name: &str) -> String {
+    pub(crate) fn wait_for(&mut self, name: &str) -> String {
         let started = Instant::now();
         loop {
             if let Some(place) = self.events.iter().position(|event| event.name() == name) {
@@ -118,7 +118,7 @@ impl Lab {
 
     /// Ends the run; every run must balance.
     #[track_caller]
-    pub fn stop(self) -> (Report, TempDir) {
+    pub(crate) fn stop(self) -> (Report, TempDir) {
         let report = self.run.stop();
         assert_eq!(report.failure, None);
         assert!(report.ledger.balanced, "{:?}", report.ledger);
@@ -128,14 +128,14 @@ impl Lab {
 
 /// What a journal holds of one source: values by channel, and gaps.
 #[derive(Debug, Default)]
-pub struct Recorded {
-    pub times_ns: Vec<i64>,
-    pub columns: Vec<Vec<f64>>,
-    pub gaps: Vec<Gap>,
+pub(crate) struct Recorded {
+    pub(crate) times_ns: Vec<i64>,
+    pub(crate) columns: Vec<Vec<f64>>,
+    pub(crate) gaps: Vec<Gap>,
 }
 
 /// Reads the blocks of a source of one lane, across all runs.
-pub fn recorded(data_dir: &Path, source: u16) -> Recorded {
+pub(crate) fn recorded(data_dir: &Path, source: u16) -> Recorded {
     let filter = Filter {
         kinds: Some(vec![Kind::Block]),
         sources: Some(vec![source]),
@@ -162,7 +162,7 @@ pub fn recorded(data_dir: &Path, source: u16) -> Recorded {
 }
 
 /// The events of a journal, as their JSON.
-pub fn events(data_dir: &Path) -> Vec<Value> {
+pub(crate) fn events(data_dir: &Path) -> Vec<Value> {
     let filter = Filter {
         kinds: Some(vec![Kind::Event]),
         sources: None,
@@ -176,12 +176,12 @@ pub fn events(data_dir: &Path) -> Vec<Value> {
     events
 }
 
-pub fn journal_of(data_dir: &Path) -> PathBuf {
+pub(crate) fn journal_of(data_dir: &Path) -> PathBuf {
     data_dir.join(journal::DIR)
 }
 
 /// The shipped devices' sections, to be put together by the tests.
-pub const CHAMBER: &str = r#"
+pub(crate) const CHAMBER: &str = r#"
 [source.chamber]
 priority = "critical"
 rate_hz = 1000
@@ -200,7 +200,7 @@ field = { at = 2, type = "f32" }
 device = "pressure-interlock"
 "#;
 
-pub const FURNACE: &str = r#"
+pub(crate) const FURNACE: &str = r#"
 [source.furnace]
 link = { type = "simulator", device = "furnace" }
 reconnect = { first = "5ms", max = "20ms" }

@@ -102,10 +102,7 @@ fn a_damaged_cursor_is_told_and_holds_back_pruning() {
         let outcome = Cursor::open_in(&disk.dir(), "follower");
         assert!(matches!(outcome, Err(Error::CursorDamaged { .. })));
     }
-    assert_eq!(
-        prune_in(&disk.dir(), u64::MAX).unwrap().segments,
-        [""; 0].map(Into::into)
-    );
+    assert!(prune_in(&disk.dir(), u64::MAX).unwrap().segments.is_empty());
     disk.set_content(&name, &sound);
     assert_eq!(prune_in(&disk.dir(), u64::MAX).unwrap().segments.len(), 2);
 }
