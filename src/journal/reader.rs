@@ -400,7 +400,10 @@ impl Reader {
 /// written then. A record is written after the times in it.
 fn seek(dir: &Dir, segments: &[u64], time_ns: i64) -> Result<Option<u64>, Error> {
     for pair in segments.windows(2) {
-        let file = dir.open(&segment::name(pair[1]), false)?;
+        let Some(file) = dir.open_if_there(&segment::name(pair[1]))? else {
+            // Pruned since it was listed, and with it what came before it.
+            continue;
+        };
         if let HeaderState::Good(header) = Header::read(&file, pair[1])?
             && header.created_ns > time_ns
         {

@@ -27,9 +27,12 @@ pub struct FoundRun {
 /// # Errors
 /// If the directory cannot be read, or holds what is no journal.
 pub fn runs(dir: &Path) -> Result<Vec<FoundRun>, Error> {
-    let dir = Dir::os(dir);
+    runs_in(&Dir::os(dir))
+}
+
+pub(super) fn runs_in(dir: &Dir) -> Result<Vec<FoundRun>, Error> {
     let mut runs: Vec<FoundRun> = Vec::new();
-    for first_seq in segment::list(&dir)?.segments {
+    for first_seq in segment::list(dir)?.segments {
         // Pruned since it was listed: not there any more.
         let Some(file) = dir.open_if_there(&segment::name(first_seq))? else {
             continue;
@@ -42,7 +45,9 @@ pub fn runs(dir: &Path) -> Result<Vec<FoundRun>, Error> {
             continue;
         }
         let record = String::from_utf8_lossy(scan.payload()).into_owned();
-        let is_known = runs.last().is_some_and(|run| run.record == record);
+        // Two runs may say the same of themselves.
+        let is_known =
+            head.is_repeated_run() && runs.last().is_some_and(|run| run.record == record);
         if !is_known {
             runs.push(FoundRun {
                 first_seq,

@@ -62,10 +62,20 @@ fn payload(block: &Block) -> Vec<u8> {
 
 /// A journal without threads: recovers what is on the disk and begins a run.
 fn begin(disk: &Disk, segment_bytes: u64, run: &str) -> Result<(Recovery, Log), Error> {
+    let shared = Arc::new(Shared::default());
+    begin_with(disk, segment_bytes, run, clock(), shared)
+}
+
+fn begin_with(
+    disk: &Disk,
+    segment_bytes: u64,
+    run: &str,
+    clock: Clock,
+    shared: Arc<Shared>,
+) -> Result<(Recovery, Log), Error> {
     let dir = disk.dir();
     dir.make()?;
     let (recovery, start) = recover(&dir)?;
-    let shared = Arc::new(Shared::default());
     let rotation = Arc::new(Rotation::new());
     let preparer = Preparer {
         dir: dir.clone(),
@@ -78,7 +88,7 @@ fn begin(disk: &Disk, segment_bytes: u64, run: &str) -> Result<(Recovery, Log), 
         segment_bytes,
         run: run.to_owned(),
         quanta: Quanta::default(),
-        clock: clock(),
+        clock,
         shared,
         rotation,
     };
