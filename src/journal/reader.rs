@@ -387,9 +387,16 @@ impl Reader {
                 }
                 Found::Bad => match ahead.resync(open.ahead_at, seq)? {
                     Some(place) => open.ahead_at = place,
-                    None => return Ok(()),
+                    None => break,
                 },
-                Found::End => return Ok(()),
+                Found::End => break,
+            }
+        }
+        if self.stated_seq < seq && !open.is_sealed {
+            // Nothing more may come into this segment: then the next one says it by being there.
+            let segments = segment::list(&self.dir)?.segments;
+            if let Some(later) = segments.iter().find(|first| **first > open.first_seq) {
+                self.stated_seq = self.stated_seq.max(later - 1);
             }
         }
         Ok(())
@@ -405,7 +412,7 @@ fn seek(dir: &Dir, segments: &[u64], time_ns: i64) -> Result<Option<u64>, Error>
             continue;
         };
         if let HeaderState::Good(header) = Header::read(&file, pair[1])?
-            && header.created_ns > time_ns
+            && header.created_ns >= time_ns
         {
             return Ok(Some(pair[0]));
         }
