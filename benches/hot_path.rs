@@ -20,7 +20,9 @@ const FRAMES: usize = 1024;
 
 #[allow(clippy::cast_precision_loss)]
 fn wave() -> Vec<f64> {
-    (0..FRAMES).map(|index| (index as f64 * 0.01).sin() * 10.0).collect()
+    (0..FRAMES)
+        .map(|index| (index as f64 * 0.01).sin() * 10.0)
+        .collect()
 }
 
 /// From a pool into a lane, out of it, and back: what a block costs, whatever it holds.
@@ -45,7 +47,10 @@ fn lane(criterion: &mut Criterion) {
         bencher.iter(|| {
             let mut block = pool.take().expect("every block comes back");
             time_ns += 1;
-            block.axis = Axis::Regular { start_ns: time_ns, period_ns: 1.0 };
+            block.axis = Axis::Regular {
+                start_ns: time_ns,
+                period_ns: 1.0,
+            };
             block.frames.push(0, &[1.0]);
             sender.push(block);
             match intake.next(|_| true) {
@@ -61,22 +66,42 @@ fn statistics(criterion: &mut Criterion) {
     let values = wave();
     let mut group = criterion.benchmark_group("statistics");
     group.throughput(Throughput::Elements(FRAMES as u64));
-    group.bench_function("summarize", |bencher| bencher.iter(|| summarize(black_box(&values))));
+    group.bench_function("summarize", |bencher| {
+        bencher.iter(|| summarize(black_box(&values)))
+    });
     group.finish();
 }
 
 fn calibration(criterion: &mut Criterion) {
-    let squares = (-11..=11).map(|x| (f64::from(x), f64::from(x * x))).collect();
+    let squares = (-11..=11)
+        .map(|x| (f64::from(x), f64::from(x * x)))
+        .collect();
     let thermocouple = Calibration::Thermocouple {
         kind: ThermocoupleKind::K,
         cold_junction: Some(1),
         millivolt: 1.0,
     };
     let cases = [
-        ("linear", Calibration::Linear { scale: 0.5, offset: 1.0 }),
-        ("polynomial", Calibration::Polynomial(vec![1.0, 0.5, 0.25, 0.125])),
+        (
+            "linear",
+            Calibration::Linear {
+                scale: 0.5,
+                offset: 1.0,
+            },
+        ),
+        (
+            "polynomial",
+            Calibration::Polynomial(vec![1.0, 0.5, 0.25, 0.125]),
+        ),
         ("table", Calibration::Table(squares)),
-        ("thermistor", Calibration::Thermistor { a: 1.129e-3, b: 2.341e-4, c: 8.767e-8 }),
+        (
+            "thermistor",
+            Calibration::Thermistor {
+                a: 1.129e-3,
+                b: 2.341e-4,
+                c: 8.767e-8,
+            },
+        ),
         ("thermocouple", thermocouple),
     ];
     let mut group = criterion.benchmark_group("calibrate");

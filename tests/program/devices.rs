@@ -9,7 +9,7 @@ use kymo_drivers::block::GapReason;
 use kymo_drivers::link::serial::{Options, Serial};
 use kymo_simulators::{Simulator, expected};
 
-use super::lab::{CHAMBER, FURNACE, Lab, events, recorded, wait_until};
+use super::lab::{CHAMBER, FURNACE, Lab, events, recorded, recorded_lane, wait_until};
 
 fn serial(path: &str) -> String {
     format!(
@@ -246,6 +246,42 @@ fn a_pulled_cable_is_a_gap_and_the_device_is_found_again() {
     assert_eq!(cable[0].frames, None, "nobody knows how many");
     assert!(found.times_ns.contains(&cable[0].from_ns) && found.times_ns.contains(&cable[0].to_ns));
     assert!(found.times_ns.is_sorted_by(|a, b| a < b));
+}
+
+/// A frame whose channels differ in priority is split: each lane has every frame, at the same times, with
+/// the same gaps.
+#[test]
+fn a_source_with_channels_of_two_priorities_is_split() {
+    let configuration = FURNACE.replace(
+        "name = \"wall\"",
+        "name = \"wall\"\npriority = \"critical\"",
+    );
+    let mut lab = Lab::start(&configuration);
+    wait_until("frames come", || lab.frames(0) > 20);
+    lab.simulator(0).unplug().expect("the cable is pulled");
+    lab.wait_for("disconnected");
+    lab.simulator(0).replug().expect("the cable is plugged in");
+    let before = lab.frames(0);
+    wait_until("frames come again", || lab.frames(0) > before + 20);
+    let (report, dir) = lab.stop();
+    let data = dir.path().join("data");
+    let (urgent, rest) = (recorded_lane(&data, 0, 0), recorded_lane(&data, 0, 1));
+    assert_eq!((urgent.columns.len(), rest.columns.len()), (1, 3));
+    assert_eq!(urgent.times_ns.len() as u64, report.sources.0[0].1.frames);
+    assert_eq!(urgent.times_ns, rest.times_ns);
+    let cable = |gaps: &[kymo_drivers::block::Gap]| {
+        let gap = gaps
+            .iter()
+            .find(|gap| gap.reason == GapReason::Disconnected);
+        gap.map(|gap| (gap.from_ns, gap.to_ns))
+    };
+    assert!(cable(&urgent.gaps).is_some());
+    assert_eq!(cable(&urgent.gaps), cable(&rest.gaps));
+    for index in 0..20 {
+        let frame = usize::try_from(index).expect("small");
+        assert_eq!(urgent.columns[0][frame], sent(2, index));
+        assert_eq!(rest.columns[2][frame], sent(3, index));
+    }
 }
 
 /// The wall clock is set back by an hour in the middle of a run.

@@ -134,8 +134,13 @@ pub(crate) struct Recorded {
     pub(crate) gaps: Vec<Gap>,
 }
 
-/// Reads the blocks of a source of one lane, across all runs.
+/// Reads the blocks of a source's first lane, across all runs.
 pub(crate) fn recorded(data_dir: &Path, source: u16) -> Recorded {
+    recorded_lane(data_dir, source, 0)
+}
+
+/// Reads the blocks of one lane of a source, across all runs.
+pub(crate) fn recorded_lane(data_dir: &Path, source: u16, lane: u8) -> Recorded {
     let filter = Filter {
         kinds: Some(vec![Kind::Block]),
         sources: Some(vec![source]),
@@ -148,6 +153,9 @@ pub(crate) fn recorded(data_dir: &Path, source: u16) -> Recorded {
         match reader.next().expect("the journal can be read") {
             Next::Record(record) => {
                 block.decode(record.payload).expect("an intact block");
+                if block.summary().lane != lane {
+                    continue;
+                }
                 recorded.columns.resize(block.columns(), Vec::new());
                 for (column, values) in recorded.columns.iter_mut().enumerate() {
                     values.extend_from_slice(block.column(column));
