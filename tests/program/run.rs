@@ -1,12 +1,16 @@
 //! The shipped configuration, run as a user runs it.
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::process::{Child, Stdio};
 
 use kymo::stage::calibrate::ThermocoupleKind;
 use kymo::stage::thermocouple::{celsius, millivolt};
 use kymo_simulators::expected;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 
-use super::lab::{PATIENCE, expect_status, journal_of, json, kymo, output, text};
+use super::lab::{expect_status, journal_of, json, kymo, output, text, wait_until};
 
 /// A table of CSV: each column's cells that are not empty, with the time of their row.
 fn columns(csv: &str) -> HashMap<String, Vec<(i64, f64)>> {
@@ -209,58 +213,75 @@ fn an_export_is_narrowed_by_channel_time_and_run() {
     );
 }
 
+/// A run that goes on until it is told to stop, once it records.
+fn endless(data: &Path, report: &Path) -> Child {
+    let mut command = kymo();
+    command
+        .arg("run")
+        .arg("--data-dir")
+        .arg(data)
+        .arg("--report")
+        .arg(report);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    wait_until("the run records", || {
+        let segments = std::fs::read_dir(journal_of(data))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let sizes = segments.filter_map(|segment| Some(segment.metadata().ok()?.len()));
+        sizes.sum::<u64>() > 300_000
+    });
+    child.expect("the program can be started")
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill_process(Pid::from_child(child), signal).expect("it can be signalled");
+}
+
+fn status_of(mut child: Child) -> Option<i32> {
+    let mut status = None;
+    wait_until("the run ends", || {
+        status = child.try_wait().expect("it is our child");
+        status.is_some()
+    });
+    status.and_then(|status| status.code())
+}
+
 /// An end by signal is an end in order.
 #[test]
 fn a_signal_ends_the_run_in_order() {
+    for order in [Signal::INT, Signal::TERM] {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (data, report) = (dir.path().join("data"), dir.path().join("report.json"));
+        let child = endless(&data, &report);
+        signal(&child, order);
+        assert_eq!(status_of(child), Some(0));
+        assert_eq!(json(&report)["ledger"]["balanced"], true);
+        assert_eq!(runs(&data), [true]);
+    }
+}
+
+#[test]
+fn a_second_signal_ends_the_run_at_once() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (data, report) = (dir.path().join("data"), dir.path().join("report.json"));
-    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM] {
-        let mut child = kymo()
-            .arg("run")
-            .arg("--data-dir")
-            .arg(&data)
-            .arg("--report")
-            .arg(&report)
-            .stdout(std::process::Stdio::null())
-            .spawn()
-            .expect("the program can be started");
-        // It runs when the journal has grown a segment.
-        super::lab::wait_until("the run starts", || {
-            let entries = std::fs::read_dir(journal_of(&data))
-                .into_iter()
-                .flatten()
-                .flatten();
-            entries
-                .filter(|entry| entry.path().extension().is_some_and(|end| end == "kyj"))
-                .count()
-                > 0
-        });
-        std::thread::park_timeout(std::time::Duration::from_millis(400));
-        let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, signal).expect("it can be signalled");
-        let started = std::time::Instant::now();
-        let status = loop {
-            if let Some(status) = child.try_wait().expect("a child") {
-                break status;
-            }
-            assert!(started.elapsed() < PATIENCE, "the run does not end");
-            std::thread::park_timeout(std::time::Duration::from_millis(5));
-        };
-        assert_eq!(status.code(), Some(0));
-        assert_eq!(json(&report)["ledger"]["balanced"], true);
-    }
+    let child = endless(&data, &report);
+    signal(&child, Signal::INT);
+    signal(&child, Signal::TERM);
+    assert_eq!(status_of(child), Some(1));
+    assert_eq!(runs(&data), [false], "there was no time for a ledger");
+}
+
+/// Whether each run in the journal, which must be sound, was closed.
+fn runs(data: &Path) -> Vec<bool> {
     let verify = output(
         kymo()
             .args(["journal", "verify", "--json"])
             .arg("--data-dir")
-            .arg(&data),
+            .arg(data),
     );
     expect_status(&verify, 0);
-    let found: serde_json::Value = serde_json::from_slice(&verify.stdout).expect("JSON");
-    assert_eq!(found["runs"].as_array().map(Vec::len), Some(2));
-    assert!(
-        found["runs"]
-            .as_array()
-            .is_some_and(|runs| runs.iter().all(|run| run["closed"] == true))
-    );
+    let found: Value = serde_json::from_slice(&verify.stdout).expect("JSON");
+    let runs = found["runs"].as_array().expect("a list").iter();
+    runs.map(|run| run["closed"] == true).collect()
 }
