@@ -7,7 +7,8 @@
 //! before it is told that this is done.
 //!
 //! **Always holds.** A segment with a final name has a predecessor that is wholly on disk, and a
-//! header that is. One file is ready at most, one is being published at most.
+//! header that is. One file has the temporary name at most: made, taken, and published before the
+//! next is made.
 //!
 //! **Must not know.** Records.
 
@@ -121,13 +122,30 @@ pub(super) enum Step {
 
 /// Makes and publishes segments.
 pub(super) struct Preparer {
-    pub(super) dir: Dir,
-    pub(super) segment_bytes: u64,
-    pub(super) rotation: Arc<Rotation>,
-    pub(super) shared: Arc<Shared>,
+    dir: Dir,
+    segment_bytes: u64,
+    rotation: Arc<Rotation>,
+    shared: Arc<Shared>,
+    /// A file has the temporary name: ready, or with the writer, who has not handed it back yet.
+    has_next: bool,
 }
 
 impl Preparer {
+    pub(super) fn new(
+        dir: Dir,
+        segment_bytes: u64,
+        rotation: Arc<Rotation>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self {
+            dir,
+            segment_bytes,
+            rotation,
+            shared,
+            has_next: false,
+        }
+    }
+
     /// The thread: steps while there is work, sleeps while there is none.
     pub(super) fn run(mut self) {
         let _guard = PanicGuard(Arc::clone(&self.rotation));
@@ -154,13 +172,15 @@ impl Preparer {
             self.discard();
             return Step::Done;
         }
-        if !self.rotation.ready.is_empty() {
+        if self.has_next {
+            // Not even if the writer took it: until it is published, its name is all it has.
             return Step::Idle;
         }
         match self.prepare() {
             Ok(file) => {
-                // There is room: only this thread pushes, and it was empty.
+                // There is room: only this thread pushes, and the last file was taken.
                 let _ = self.rotation.ready.push(file);
+                self.has_next = true;
                 self.report(None);
                 Step::Again
             }
@@ -193,9 +213,10 @@ impl Preparer {
         Ok(file)
     }
 
-    fn publish(&self, publish: &Publish) -> Step {
+    fn publish(&mut self, publish: &Publish) -> Step {
         match self.make_durable(publish) {
             Ok(()) => {
+                self.has_next = false;
                 // Release: whoever sees it may count on the name being on disk.
                 self.rotation
                     .published

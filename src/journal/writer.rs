@@ -118,12 +118,12 @@ pub(super) fn open_in(dir: &Dir, setup: Setup) -> Result<(Journal, Sender, Recov
     let (recovery, start) = recover::recover(dir)?;
     let shared = Arc::new(Shared::default());
     let rotation = Arc::new(Rotation::new());
-    let preparer = Preparer {
-        dir: dir.clone(),
-        segment_bytes: setup.options.segment_bytes,
-        rotation: Arc::clone(&rotation),
-        shared: Arc::clone(&shared),
-    };
+    let preparer = Preparer::new(
+        dir.clone(),
+        setup.options.segment_bytes,
+        Arc::clone(&rotation),
+        Arc::clone(&shared),
+    );
     let log_setup = log::Setup {
         dir: dir.clone(),
         segment_bytes: setup.options.segment_bytes,

@@ -6,9 +6,11 @@ mod damage;
 mod failing;
 mod faulty;
 mod model;
+mod preparing;
 mod reading;
 mod recovery;
 mod repairing;
+mod stopping;
 mod threaded;
 mod unsynced;
 
@@ -77,12 +79,12 @@ fn begin_with(
     dir.make()?;
     let (recovery, start) = recover(&dir)?;
     let rotation = Arc::new(Rotation::new());
-    let preparer = Preparer {
-        dir: dir.clone(),
+    let preparer = Preparer::new(
+        dir.clone(),
         segment_bytes,
-        rotation: Arc::clone(&rotation),
-        shared: Arc::clone(&shared),
-    };
+        Arc::clone(&rotation),
+        Arc::clone(&shared),
+    );
     let setup = Setup {
         dir,
         segment_bytes,

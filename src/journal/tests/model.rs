@@ -155,7 +155,7 @@ impl Model {
                 assert!(was_closed, "a closed run is seen to have been closed");
             }),
             Op::Crash(aftermath) => {
-                self.crash(aftermath.clone());
+                self.crash(aftermath);
                 Ok(())
             }
             Op::CrashAt {
@@ -177,7 +177,7 @@ impl Model {
         }
         if self.disk.has_failed() {
             let aftermath = self.aftermath.take().unwrap();
-            self.crash(aftermath);
+            self.crash(&aftermath);
         }
     }
 
@@ -207,7 +207,7 @@ impl Model {
         assert_eq!(lost, []);
     }
 
-    fn crash(&mut self, aftermath: Aftermath) {
+    fn crash(&mut self, aftermath: &Aftermath) {
         let mut crash = aftermath.crash;
         if let Some((call, then)) = aftermath.again {
             let disk = self.disk.after(crash);
@@ -276,7 +276,7 @@ proptest! {
         for op in &ops {
             model.apply(op);
         }
-        model.crash(Aftermath { crash: Crash::PowerOff, again: None });
+        model.crash(&Aftermath { crash: Crash::PowerOff, again: None });
     }
 }
 
