@@ -67,7 +67,7 @@ fn statistics(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("statistics");
     group.throughput(Throughput::Elements(FRAMES as u64));
     group.bench_function("summarize", |bencher| {
-        bencher.iter(|| summarize(black_box(&values)))
+        bencher.iter(|| summarize(black_box(&values)));
     });
     group.finish();
 }
