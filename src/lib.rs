@@ -7,7 +7,8 @@
 //! 2. [`lanes`]: the block waits in its source's bounded queue, and the stage is woken if it sleeps;
 //! 3. [`stage`]: takes the most urgent block there is, calibrates it, has [`alert`] look for rules
 //!    that fire, and hands it on;
-//! 4. [`journal`]: writes it down; with the next group commit it is safe.
+//! 4. [`journal`]: writes it down; with the next group commit it is safe;
+//! 5. [`store`]: follows the journal, and makes Parquet of it, which [`store::read`] finds again.
 //!
 //! [`ledger`] counts it at each of these doors, [`latency`] says how long each took, and
 //! [`pipeline`] is the only file that knows all rooms.
@@ -26,3 +27,4 @@ pub mod ledger;
 pub mod pipeline;
 pub mod run_record;
 pub mod stage;
+pub mod store;

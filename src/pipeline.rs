@@ -12,7 +12,8 @@ mod recorder;
 mod report;
 
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 
 use kymo_drivers::block::{GapReason, SourceId};
@@ -31,12 +32,13 @@ use crate::latency::{Latency, Summary};
 use crate::ledger::Ledger;
 use crate::run_record::{ChannelRecord, LaneRecord, RunRecord, SourceRecord};
 use crate::stage::{ChannelBoard, ChannelOptions, Outcome, Stage, StageOptions};
+use crate::store::{self, Store, StoreSetup, StoreWaker};
 
 use layout::Layout;
 pub use names::{Names, RuleNames};
 use recorder::JournalRecorder;
 pub use recorder::Notice;
-pub use report::{Latencies, Report, Sources};
+pub use report::{Latencies, Report, Sources, StoreReport};
 
 /// Why a run could not start.
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +49,9 @@ pub enum Error {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] journal::Error),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// A simulated device.
     #[error("cannot start the simulated device `{name}`: {source}")]
     Simulator {
@@ -87,6 +92,7 @@ pub struct Run {
     readers: Vec<Reader>,
     stage: JoinHandle<Outcome<JournalRecorder>>,
     journal: journal::Journal,
+    store: Option<Store>,
     committed: Arc<Mutex<Latency>>,
     recovery: Vec<String>,
     simulators: Vec<Simulator>,
@@ -113,6 +119,7 @@ impl Run {
 
         let (intake, gate, senders) = lanes(&plan, &layouts, &ledger);
         let committed = Arc::new(Mutex::new(Latency::default()));
+        let follower = Arc::new(OnceLock::new());
         let (journal, sender, recovery) = journal::open(
             &data_dir.path().join(journal::DIR),
             journal::Setup {
@@ -125,6 +132,7 @@ impl Run {
                     Arc::new(move || clock.now_ns())
                 },
                 observer: Box::new(Observer {
+                    follower: Arc::clone(&follower),
                     ledger: ledger.clone(),
                     committed: Arc::clone(&committed),
                 }),
@@ -134,6 +142,12 @@ impl Run {
                 }),
             },
         )?;
+
+        let store = start_store(&plan, &data_dir, &journal, &id)?;
+        if let Some(waker) = store.as_ref().and_then(Store::waker) {
+            // Set once, here.
+            let _ = follower.set(waker);
+        }
 
         let (notices_in, notices) = flume::bounded(NOTICES_MAX);
         let (events_in, events_out) = flume::bounded(EVENTS_MAX);
@@ -183,6 +197,7 @@ impl Run {
             readers: Vec::with_capacity(plan.sources.len()),
             stage,
             journal,
+            store,
             committed,
             recovery: recovery.messages(),
             simulators,
@@ -382,6 +397,7 @@ impl Run {
         if let Err(error) = closed {
             report.failure.get_or_insert(error.to_string());
         }
+        report.store = self.store.map(close_store);
         report
     }
 }
@@ -437,6 +453,7 @@ impl Draft {
                 })
                 .collect(),
             sinks: Map::new(),
+            store: None,
             events_dropped: self.journal.events_dropped(),
             recovery: self.recovery.clone(),
             failure: self.failure.clone(),
@@ -538,8 +555,42 @@ fn of_channel(source: &Source, place: usize) -> ChannelRecord {
     }
 }
 
+/// Stores what the closed journal still has.
+fn close_store(store: Store) -> StoreReport {
+    let status = store.status();
+    // If one of its threads broke down, its trouble says so.
+    let _ = store.close();
+    StoreReport {
+        rows: status.rows.load(Ordering::Relaxed),
+        lost_records: status.lost_records.load(Ordering::Relaxed),
+        removed_samples: status.removed_samples.load(Ordering::Relaxed),
+        trouble: status.trouble(),
+    }
+}
+
+/// The store, if there is to be one.
+fn start_store(
+    plan: &Plan,
+    data_dir: &DataDir,
+    journal: &journal::Journal,
+    run: &str,
+) -> Result<Option<Store>, store::Error> {
+    let Some(options) = &plan.store else {
+        return Ok(None);
+    };
+    Store::start(StoreSetup {
+        data_dir: data_dir.path().to_owned(),
+        options: options.clone(),
+        journal: journal.status(),
+        journal_segment_bytes: plan.journal.segment_bytes,
+        run: run.to_owned(),
+    })
+    .map(Some)
+}
+
 /// Counts what the journal has committed, and what it could not.
 struct Observer {
+    follower: Arc<OnceLock<StoreWaker>>,
     ledger: Ledger,
     /// Locked by the journal's thread, once for each commit, and at the end of the run.
     committed: Arc<Mutex<Latency>>,
@@ -557,6 +608,12 @@ impl journal::Observer for Observer {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner);
             latency.record_ns(block.read_ns, commit_ns);
+        }
+    }
+
+    fn durable(&mut self, _seq: u64) {
+        if let Some(follower) = self.follower.get() {
+            follower.wake();
         }
     }
 

@@ -25,9 +25,10 @@ use mistakes::Found;
 pub use mistakes::Mistakes;
 use plan::{DEVICES_DIR, Plan, SOURCES_MAX};
 use section::{At, Section};
-use values::{duration, integer, number, size, text};
+use values::{duration, flag, integer, number, size, text};
 
 use crate::journal;
+use crate::store::{self, Limits};
 
 /// The longest configuration read, bytes: a thousand sources fit in a quarter of it.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -93,6 +94,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
     let root = Section::root(document, found);
     let (data_dir, duration) = run(&root);
     let journal = journal(&root);
+    let (mut store, keep) = store(&root);
     let simulators = simulators(&root, &data_dir);
     let tables = root.tables("source");
     if tables.is_empty() && found.is_empty() {
@@ -119,12 +121,21 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         sources.push(source);
     }
     let rules = rule::read_all(&root, &sources);
+    if let Some(store) = &mut store {
+        let limits = sources
+            .iter()
+            .map(|source| (source.name.clone(), source.keep.unwrap_or(keep)));
+        store.limits = limits
+            .filter(|(_, keep)| *keep != Limits::default())
+            .collect();
+    }
     root.finish();
     Some(Plan {
         text: text.to_owned(),
         data_dir,
         duration,
         journal,
+        store,
         sources: sources
             .into_iter()
             .map(|source| source.plan)
@@ -177,6 +188,43 @@ fn journal(root: &Section<'_>) -> journal::Options {
     }
     section.finish();
     options
+}
+
+/// The store, and what is kept of sources that do not say so themselves.
+fn store(root: &Section<'_>) -> (Option<store::Options>, Limits) {
+    let mut options = store::Options::default();
+    let Some(section) = root.table("store") else {
+        return (Some(options), Limits::default());
+    };
+    let enabled = section
+        .get("enabled", flag)
+        .is_none_or(|enabled| enabled.value);
+    let (s, day) = (std::time::Duration::from_secs, 86_400);
+    if let Some(age) = section.get("segment_age", duration((s(1), s(day)))) {
+        options.segment_age = age.value;
+    }
+    if let Some(age) = section.get("journal_age", duration((s(0), s(3650 * day)))) {
+        options.journal_age = age.value;
+    }
+    if let Some(share) = section.get("compaction_share", number(0.01..=1.0)) {
+        options.compaction_share = share.value;
+    }
+    let keep = keep(&section).unwrap_or_default();
+    section.finish();
+    (enabled.then_some(options), keep)
+}
+
+/// `keep = { age = …, bytes = … }`
+fn keep(section: &Section<'_>) -> Option<Limits> {
+    let table = section.table("keep")?;
+    let (s, day) = (std::time::Duration::from_secs, 86_400);
+    let age = table.get("age", duration((s(60), s(36_500 * day))));
+    let bytes = table.get("bytes", size(1 << 20..=1 << 50));
+    table.finish();
+    Some(Limits {
+        age: age.map(|age| age.value),
+        bytes: bytes.map(|bytes| bytes.value),
+    })
 }
 
 /// A simulated device, and where it is declared.

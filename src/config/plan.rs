@@ -12,6 +12,7 @@ use crate::alert::RuleOptions;
 use crate::journal;
 use crate::lanes::Overflow;
 use crate::stage::calibrate::Calibration;
+use crate::store;
 
 /// Everything a run does.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Plan {
     pub duration: Option<Duration>,
     /// How the journal is kept.
     pub journal: journal::Options,
+    /// How the store is kept; `None`: there is only the journal.
+    pub store: Option<store::Options>,
     /// The devices to read, in the order of the configuration. At most [`SOURCES_MAX`].
     pub sources: Vec<Source>,
     /// The devices to simulate.

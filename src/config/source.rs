@@ -16,6 +16,7 @@ use super::values::{Wrong, choice, duration, integer, number, text, unknown};
 use crate::acquire::ReconnectOptions;
 use crate::lanes::Overflow;
 use crate::stage::calibrate::Calibration;
+use crate::store::Limits;
 
 /// A source as far as it could be read; its names are known even if the rest is wrong, so that rules
 /// that watch it are judged by what they say.
@@ -23,6 +24,8 @@ pub(super) struct ReadSource {
     pub(super) name: String,
     pub(super) channels: Vec<String>,
     pub(super) plan: Option<Source>,
+    /// What is kept of it.
+    pub(super) keep: Option<Limits>,
 }
 
 /// Values in one block at most: its record must fit the journal's longest.
@@ -72,6 +75,7 @@ pub(super) fn read(
         duration((Duration::ZERO, Duration::from_secs(60))),
     );
     let reconnect = reconnect(section);
+    let keep = super::keep(section);
     section.finish();
 
     let blocks = |at: Option<At<i64>>, default: usize| {
@@ -118,6 +122,7 @@ pub(super) fn read(
         name: section.name().to_owned(),
         channels: names,
         plan,
+        keep,
     }
 }
 

@@ -47,6 +47,13 @@ pub(super) fn text(value: &DeValue<'_>) -> Read<String> {
     }
 }
 
+/// `true` or `false`.
+pub(super) fn flag(value: &DeValue<'_>) -> Read<bool> {
+    value
+        .as_bool()
+        .ok_or_else(|| Wrong::kind(value, "true or false"))
+}
+
 /// A whole number within a range.
 pub(super) fn integer(range: RangeInclusive<i64>) -> impl Fn(&DeValue<'_>) -> Read<i64> {
     move |value| {

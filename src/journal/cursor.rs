@@ -116,6 +116,19 @@ fn decode(bytes: &[u8]) -> Option<u64> {
 /// The seqs of all cursors in `dir`. One that is damaged counts as being at the beginning: it
 /// holds back pruning, and its follower will complain.
 pub(super) fn seqs(dir: &Dir) -> Result<Vec<u64>, Error> {
+    Ok(all(dir)?.into_iter().map(|(_, seq)| seq).collect())
+}
+
+/// The cursors of the journal in `dir` by their names, and how far each has come. One that is damaged counts as being
+/// at the beginning.
+///
+/// # Errors
+/// If they cannot be read.
+pub fn cursors(dir: &Path) -> Result<Vec<(String, u64)>, Error> {
+    all(&Dir::os(dir).sub(CURSORS_NAME))
+}
+
+fn all(dir: &Dir) -> Result<Vec<(String, u64)>, Error> {
     let mut seqs = Vec::new();
     for entry in dir.list_if_there()? {
         if entry.is_dir || !is_name(&entry.name) {
@@ -125,8 +138,8 @@ pub(super) fn seqs(dir: &Dir) -> Result<Vec<u64>, Error> {
             continue;
         };
         match read(&file) {
-            Ok(seq) => seqs.push(seq),
-            Err(Error::CursorDamaged { .. }) => seqs.push(0),
+            Ok(seq) => seqs.push((entry.name, seq)),
+            Err(Error::CursorDamaged { .. }) => seqs.push((entry.name, 0)),
             Err(error) => return Err(error),
         }
     }

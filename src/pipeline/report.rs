@@ -25,6 +25,9 @@ pub struct Report {
     pub alerts: Map<String, Value>,
     /// The sinks, by name.
     pub sinks: Map<String, Value>,
+    /// What became of the store, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<StoreReport>,
     /// Events for which the journal had no room.
     pub events_dropped: u64,
     /// What the start of the run found amiss in the journal.
@@ -33,6 +36,20 @@ pub struct Report {
     /// Why the run ended before it should, if it did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
+}
+
+/// The store at the end of a run. What it has not got stays in the journal, and the next run goes on with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StoreReport {
+    /// Rows written to segments.
+    pub rows: u64,
+    /// Records of the journal that could not be read.
+    pub lost_records: u64,
+    /// Samples removed because the disk ran out.
+    pub removed_samples: u64,
+    /// What was wrong at the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// Reports of sources by name, in order.
@@ -132,6 +149,9 @@ impl Report {
                 "{} events were not written down: the disk was too slow",
                 self.events_dropped
             );
+        }
+        if let Some(trouble) = self.store.as_ref().and_then(|store| store.trouble.as_ref()) {
+            let _ = writeln!(text, "the store is behind: {trouble}");
         }
         if let Some(failure) = &self.failure {
             let _ = writeln!(text, "\nTHE RUN FAILED: {failure}");

@@ -170,6 +170,8 @@ fn plan(data_dir: &Path) -> anyhow::Result<Plan> {
     let text: String = background.chain([CHAMBER.to_owned()]).collect();
     let mut plan = config::parse("bench latency", &text).map_err(|m| anyhow::anyhow!("{m}"))?;
     plan.move_to(data_dir);
+    // The journal is what is measured here; the store follows it in its own time.
+    plan.store = None;
     let last = plan.simulators.len() - 1;
     for simulator in &mut plan.simulators[..last] {
         simulator.rate_hz = Some(BACKGROUND_HZ);

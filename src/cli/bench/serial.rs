@@ -125,6 +125,8 @@ fn plan(data_dir: &Path) -> anyhow::Result<Plan> {
         .collect();
     let mut plan = config::parse("bench serial", &text).map_err(|m| anyhow::anyhow!("{m}"))?;
     plan.move_to(data_dir);
+    // The journal is what is measured here; the store follows it in its own time.
+    plan.store = None;
     for simulator in &mut plan.simulators {
         simulator.rate_hz = Some(f64::INFINITY);
     }

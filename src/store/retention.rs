@@ -1,0 +1,292 @@
+//! What is kept and what goes: compaction, limits by age and bytes, the journal's passed segments, a full disk.
+//!
+//! **Always holds.** Removed is only what is whole in its place and older than its limit, whole segments at a time,
+//! oldest first. While a follower of the journal other than the store has not got a record, the segment with it stays,
+//! unless the disk itself runs out; then the least urgent source goes first, and what went is counted and said.
+//!
+//! **Must not know.** What is under construction.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parquet::file::reader::{FileReader, SerializedFileReader};
+
+use super::compact::{self, Pace};
+use super::follower::StoreStatus;
+use super::layout::{self, EVENTS, Segment};
+use super::segment::fail;
+use super::{Error, Options};
+use crate::journal;
+
+/// What is kept of a source.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Not longer than this, by the times of its samples.
+    pub age: Option<Duration>,
+    /// Not more than this on disk.
+    pub bytes: Option<u64>,
+}
+
+/// How often the store is looked through.
+const LOOK: Duration = Duration::from_secs(5);
+
+pub(super) struct KeeperSetup {
+    pub(super) store: PathBuf,
+    pub(super) journal_dir: PathBuf,
+    pub(super) options: Options,
+    pub(super) journal_segment_bytes: u64,
+    pub(super) run: String,
+    pub(super) status: Arc<StoreStatus>,
+    pub(super) closing: Arc<AtomicBool>,
+}
+
+/// Looks after finished segments, on a thread of its own.
+pub(super) struct Keeper {
+    setup: KeeperSetup,
+    /// When the store's place in the journal was seen last, to give the journal's segments an age.
+    passed: Vec<(Instant, u64)>,
+}
+
+/// One lane's directory and what its segments say of it.
+struct LaneDir {
+    path: PathBuf,
+    source: String,
+    priority: u8,
+    segments: Vec<Segment>,
+}
+
+impl Keeper {
+    pub(super) fn new(setup: KeeperSetup) -> Self {
+        Self {
+            setup,
+            passed: Vec::new(),
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        while !pause(&self.setup.closing, LOOK) {
+            if let Err(error) = self.look_after() {
+                self.setup.status.set_trouble(Some(error.to_string()));
+            }
+        }
+    }
+
+    fn look_after(&mut self) -> Result<(), Error> {
+        self.prune_journal()?;
+        self.apply_limits()?;
+        self.make_room()?;
+        self.compact()
+    }
+
+    /// Removes the journal's segments that every follower has passed for long enough.
+    fn prune_journal(&mut self) -> Result<(), Error> {
+        let now = Instant::now();
+        let stored = self.setup.status.stored_seq.load(Ordering::Acquire);
+        self.passed.push((now, stored));
+        let age = self.setup.options.journal_age;
+        let old = self
+            .passed
+            .partition_point(|(at, _)| now.duration_since(*at) >= age);
+        if let Some((_, seq)) = old
+            .checked_sub(1)
+            .and_then(|last| self.passed.get(last))
+            .copied()
+        {
+            self.passed.drain(..old - 1);
+            fail::point("before the journal is pruned");
+            journal::prune(&self.setup.journal_dir, seq)?;
+        }
+        Ok(())
+    }
+
+    fn lanes(&self) -> Result<Vec<LaneDir>, Error> {
+        let mut lanes = Vec::new();
+        for run in layout::runs(&self.setup.store)? {
+            for lane in layout::lanes(&self.setup.store, &run)? {
+                let path = self.setup.store.join(&run).join(&lane);
+                let segments = layout::list(&path)?.segments;
+                // A name has no dot but the one in front of its priority.
+                let (source, priority) = lane.split_once('.').unwrap_or((&lane, ""));
+                let priority = match priority {
+                    "" => segments
+                        .first()
+                        .map_or(2, |segment| priority_of(&segment.path)),
+                    name => index_of(name),
+                };
+                lanes.push(LaneDir {
+                    path,
+                    source: source.to_owned(),
+                    priority,
+                    segments,
+                });
+            }
+        }
+        Ok(lanes)
+    }
+
+    fn apply_limits(&self) -> Result<(), Error> {
+        if self.setup.options.limits.is_empty() {
+            return Ok(());
+        }
+        let lanes = self.lanes()?;
+        for (source, limits) in &self.setup.options.limits {
+            let of_source = lanes.iter().filter(|lane| lane.source == *source);
+            let mut segments: Vec<&Segment> = of_source.flat_map(|lane| &lane.segments).collect();
+            segments.sort_by_key(|segment| segment.first_seq);
+            let mut total: u64 = segments.iter().map(|segment| segment.bytes).sum();
+            let oldest_ns = limits.age.map(|age| {
+                let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
+                crate::clock::Clock::system().now_ns().saturating_sub(age)
+            });
+            for segment in segments {
+                let is_large = limits.bytes.is_some_and(|limit| total > limit);
+                let is_old = match oldest_ns {
+                    Some(oldest_ns) => last_time(&segment.path)? < oldest_ns,
+                    None => false,
+                };
+                if !(is_large || is_old) || !self.is_passed(segment)? {
+                    break;
+                }
+                remove(&segment.path)?;
+                total -= segment.bytes;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every other follower of the journal has got what is in it.
+    fn is_passed(&self, segment: &Segment) -> Result<bool, Error> {
+        let cursors = journal::cursors(&self.setup.journal_dir)?;
+        let mut others = cursors.iter().filter(|(name, _)| name != super::CURSOR);
+        Ok(others.all(|(_, seq)| *seq >= segment.last_seq))
+    }
+
+    /// If the disk runs out: the journal's passed segments first, then the least urgent source's oldest.
+    fn make_room(&mut self) -> Result<(), Error> {
+        let wanted = self.setup.journal_segment_bytes.saturating_mul(2) + (8 << 20);
+        if free_bytes(&self.setup.store).is_none_or(|free| free >= wanted) {
+            return Ok(());
+        }
+        let stored = self.setup.status.stored_seq.load(Ordering::Acquire);
+        journal::prune(&self.setup.journal_dir, stored)?;
+        let mut lanes = self.lanes()?;
+        lanes.retain(|lane| !lane.path.ends_with(EVENTS));
+        lanes.sort_by_key(|lane| {
+            (
+                u8::MAX - lane.priority,
+                lane.segments.first().map_or(u64::MAX, |s| s.first_seq),
+            )
+        });
+        let mut removed = 0;
+        for segment in lanes.iter().flat_map(|lane| &lane.segments) {
+            if free_bytes(&self.setup.store).is_none_or(|free| free >= wanted) {
+                break;
+            }
+            removed += samples_of(&segment.path);
+            remove(&segment.path)?;
+        }
+        if removed > 0 {
+            let total = self
+                .setup
+                .status
+                .removed_samples
+                .fetch_add(removed, Ordering::Relaxed);
+            self.setup.status.set_trouble(Some(format!(
+                "the disk is full: {} stored samples were removed, the least urgent and oldest first",
+                total + removed
+            )));
+        }
+        Ok(())
+    }
+
+    fn compact(&self) -> Result<(), Error> {
+        let closing = Arc::clone(&self.setup.closing);
+        let rest = Box::new(move |rest: Duration| pause(&closing, rest));
+        let mut pace = Pace::new(self.setup.options.compaction_share, rest);
+        for run in layout::runs(&self.setup.store)? {
+            let is_ended = run != self.setup.run;
+            for lane in layout::lanes(&self.setup.store, &run)? {
+                let dir = self.setup.store.join(&run).join(&lane);
+                while compact::compact(&dir, is_ended, &mut pace)? {
+                    if self.setup.closing.load(Ordering::Acquire) {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits for so long, or until it is time to end: then true.
+fn pause(closing: &AtomicBool, wait: Duration) -> bool {
+    let until = Instant::now() + wait;
+    loop {
+        if closing.load(Ordering::Acquire) {
+            return true;
+        }
+        let Some(left) = until
+            .checked_duration_since(Instant::now())
+            .filter(|left| !left.is_zero())
+        else {
+            return false;
+        };
+        std::thread::park_timeout(left);
+    }
+}
+
+fn index_of(priority: &str) -> u8 {
+    let all = kymo_drivers::block::Priority::ALL;
+    let found = all.iter().position(|known| known.name() == priority);
+    u8::try_from(found.unwrap_or(2)).unwrap_or(2)
+}
+
+fn open(path: &Path) -> Result<SerializedFileReader<std::fs::File>, Error> {
+    let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
+    SerializedFileReader::new(file).map_err(Error::parquet("read", path))
+}
+
+/// The priority that a segment states, as its place among the priorities.
+fn priority_of(path: &Path) -> u8 {
+    let Ok(reader) = open(path) else { return 2 };
+    let pairs = reader.metadata().file_metadata().key_value_metadata();
+    let found = pairs
+        .into_iter()
+        .flatten()
+        .find(|pair| pair.key == "kymo.priority");
+    found
+        .and_then(|pair| pair.value.as_deref())
+        .map_or(2, index_of)
+}
+
+/// The latest time in a segment, by its statistics.
+fn last_time(path: &Path) -> Result<i64, Error> {
+    let reader = open(path)?;
+    let groups = reader.metadata().row_groups().iter();
+    let latest = groups.filter_map(|group| match group.column(0).statistics()? {
+        parquet::file::statistics::Statistics::Int64(found) => found.max_opt().copied(),
+        _ => None,
+    });
+    Ok(latest.max().unwrap_or(i64::MAX))
+}
+
+fn samples_of(path: &Path) -> u64 {
+    let Ok(reader) = open(path) else { return 0 };
+    let metadata = reader.metadata().file_metadata();
+    let columns = metadata.schema_descr().num_columns().saturating_sub(1) as u64;
+    u64::try_from(metadata.num_rows()).unwrap_or(0) * columns
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    fail::point("before a segment is removed");
+    std::fs::remove_file(path).map_err(Error::io("remove", path))?;
+    path.parent().map_or(Ok(()), layout::sync_dir)
+}
+
+fn free_bytes(path: &Path) -> Option<u64> {
+    let there = path.ancestors().find(|path| path.exists())?;
+    let found = rustix::fs::statvfs(there).ok()?;
+    Some(found.f_bavail.saturating_mul(found.f_frsize))
+}
