@@ -222,12 +222,17 @@ impl Run {
         for (source, lane, sender) in senders {
             let index = usize::from(source.0);
             let layout = &layouts[index].lanes[usize::from(lane)];
+            let planned = &self.plan.sources[index];
             let queue = self.plan.journal.queue_blocks[layout.priority.index()];
             outputs[index][usize::from(lane)] = Some(LaneOutput {
                 sender,
-                columns: layout.columns.clone(),
+                columns: layout
+                    .columns
+                    .iter()
+                    .map(|c| planned.channels[*c].place)
+                    .collect(),
                 // Waiting in the lane, waiting for the disk, in hand at either end, and being filled.
-                blocks_max: self.plan.sources[index].lane_blocks + queue + 4,
+                blocks_max: planned.lane_blocks + queue + 4,
                 block_age: layout.block_age,
             });
         }

@@ -24,7 +24,7 @@ use crate::ledger::SourceCounts;
 pub(super) struct Assembler {
     stream: Stream,
     lanes: Vec<Lane>,
-    /// Where frames are decoded to before they are split; `None` with one lane.
+    /// Where frames are decoded to before they are split; `None` if one lane takes every value.
     scratch: Option<Frames>,
 }
 
@@ -32,6 +32,8 @@ pub(super) struct Assembler {
 struct Stream {
     protocol: Box<dyn Protocol>,
     counts: Arc<SourceCounts>,
+    /// Values of a frame over all lanes: a raw value kept beside the calibrated one is one more.
+    samples_per_frame: u64,
     /// Time of the last frame.
     last_ns: Option<i64>,
     /// A loss after which no frame has come yet: how many frames, why, and since when.
@@ -64,8 +66,10 @@ impl Assembler {
         counts: Arc<SourceCounts>,
     ) -> Self {
         let channels = protocol.channels();
-        // With one lane its channels are the source's, in order: the plan sorts them so.
-        let scratch = (lanes.len() > 1).then(|| Frames::with_capacity(channels, block_frames));
+        // Straight into the block if that has the frame's values, one for one.
+        let is_straight = lanes.len() == 1 && lanes[0].columns.iter().copied().eq(0..channels);
+        let scratch = (!is_straight).then(|| Frames::with_capacity(channels, block_frames));
+        let samples_per_frame = lanes.iter().map(|lane| lane.columns.len() as u64).sum();
         let lanes = lanes
             .into_iter()
             .map(|lane| Lane {
@@ -79,6 +83,7 @@ impl Assembler {
         let stream = Stream {
             protocol,
             counts,
+            samples_per_frame,
             last_ns: None,
             loss: None,
         };
@@ -119,7 +124,7 @@ impl Assembler {
         done
     }
 
-    /// One lane: the decoder writes into the lane's block.
+    /// One lane that takes every value: the decoder writes into its block.
     fn decode_straight(&mut self, input: &[u8], stamp: Stamp) -> (usize, bool) {
         let lane = &mut self.lanes[0];
         let block = &mut **open_block(&mut lane.block, &lane.pool, stamp.read_ns);
@@ -129,7 +134,7 @@ impl Assembler {
         (used, block.frames.is_full())
     }
 
-    /// Several lanes: decoded once, then each lane takes its columns.
+    /// Otherwise: decoded once, then each lane takes its columns.
     fn decode_split(&mut self, input: &[u8], stamp: Stamp) -> (usize, bool) {
         let Some(scratch) = self.scratch.as_mut() else {
             return (0, false);
@@ -245,7 +250,7 @@ impl Stream {
         self.place_gaps(frames, last_before_ns, stamp.read_ns, gaps);
         let decoded = (frames.len() - first) as u64;
         self.counts
-            .add_acquired(decoded, decoded * frames.channels() as u64);
+            .add_acquired(decoded, decoded * self.samples_per_frame);
         self.counts.add_tally(frames.take_tally());
         used
     }

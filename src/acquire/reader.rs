@@ -21,7 +21,8 @@ use crate::ledger::SourceCounts;
 pub struct LaneOutput {
     /// Where its blocks go.
     pub sender: LaneSender,
-    /// The source's channels that it carries, by their places, rising.
+    /// The values of a frame that it carries, by their places; a raw value kept beside a calibrated one
+    /// has its place twice.
     pub columns: Vec<usize>,
     /// Its blocks that can be under way at once, at most.
     pub blocks_max: usize,

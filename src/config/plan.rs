@@ -98,6 +98,8 @@ pub enum Link {
 pub struct Channel {
     /// Its name within the source: letters, digits, `_` and `-`.
     pub name: String,
+    /// Its place in the protocol's frame. A raw channel has that of the channel beside which it is kept.
+    pub place: usize,
     /// Its unit after calibration, UCUM; `"1"` if it has none.
     pub unit: String,
     /// Its priority: the source's, unless it has its own.

@@ -12,7 +12,7 @@ use super::calibration;
 use super::plan::{Channel, Link, Source};
 use super::protocol;
 use super::section::{At, Section, name};
-use super::values::{Wrong, choice, duration, integer, number, text, unknown};
+use super::values::{Wrong, choice, duration, flag, integer, number, text, unknown};
 use crate::acquire::ReconnectOptions;
 use crate::lanes::Overflow;
 use crate::stage::calibrate::Calibration;
@@ -276,11 +276,16 @@ fn read_channels(
 ) -> Option<Vec<Channel>> {
     let mut channels = Vec::with_capacity(sections.len());
     let mut junctions = Vec::new();
+    let mut raws = Vec::new();
     let mut all_right = true;
     for (place, (section, name)) in sections.iter().enumerate() {
         let unit = section.get("unit", text);
         let priority = section.get("priority", choice(priorities));
         let declared = calibration::read(section);
+        let is_raw_kept = section.get("raw", flag).is_some_and(|raw| raw.value);
+        let raw_unit = section
+            .get("raw_unit", text)
+            .map_or_else(|| "1".to_owned(), |unit| unit.value);
         if protocol.is_none() {
             // Nothing is known of what its protocol would have asked.
             let _ = (section.has("field"), section.has("key"));
@@ -290,11 +295,15 @@ fn read_channels(
             all_right = false;
             continue;
         };
+        if is_raw_kept {
+            raws.push((place, raw_unit));
+        }
         if let Some(junction) = declared.cold_junction {
             junctions.push((place, junction));
         }
         channels.push(Channel {
             name: name.clone(),
+            place,
             unit: unit.map_or_else(|| "1".to_owned(), |unit| unit.value),
             priority: priority.map_or(source_priority, |priority| priority.value),
             quantum: quantum(protocol, place, &declared.calibration),
@@ -304,6 +313,16 @@ fn read_channels(
     if !all_right {
         return None;
     }
+    let raws = raws.into_iter().map(|(place, unit)| Channel {
+        name: format!("{}.raw", channels[place].name),
+        place,
+        unit,
+        priority: channels[place].priority,
+        calibration: Calibration::None,
+        quantum: quantum(protocol, place, &Calibration::None),
+    });
+    // Behind the others, whose places among the channels rules and cold junctions count.
+    let raws: Vec<Channel> = raws.collect();
     for (place, junction) in junctions {
         let section = &sections[place].0;
         match cold_junction(place, &junction.value, names, &channels) {
@@ -317,6 +336,7 @@ fn read_channels(
             Err(wrong) => section.wrong("calibration.cold_junction", junction.span, &wrong),
         }
     }
+    channels.extend(raws);
     Some(channels)
 }
 

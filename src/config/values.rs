@@ -251,7 +251,8 @@ pub(super) fn size(range: RangeInclusive<u64>) -> impl Fn(&DeValue<'_>) -> Read<
     }
 }
 
-fn parse_size(text: &str) -> Option<u64> {
+/// A number of bytes as it is written everywhere in Kymo: `64MiB`.
+pub fn parse_size(text: &str) -> Option<u64> {
     let text = text.trim();
     let split = text.find(|c: char| c.is_alphabetic()).unwrap_or(text.len());
     let (number, unit) = text.split_at(split);

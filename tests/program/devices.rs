@@ -284,6 +284,34 @@ fn a_source_with_channels_of_two_priorities_is_split() {
     }
 }
 
+/// The device's own value is kept beside the calibrated one, and counts as a sample.
+#[test]
+fn a_raw_value_is_kept_beside_the_calibrated_one() {
+    let configuration = FURNACE.replace(
+        "name = \"sample\"",
+        "name = \"sample\"\nraw = true\nraw_unit = \"mV\"\ncalibration = { type = \"linear\", scale = 2, offset = 1 }",
+    );
+    let lab = Lab::start(&configuration);
+    wait_until("frames come", || lab.frames(0) > 20);
+    let names: Vec<&str> = lab.run.plan().sources[0]
+        .channels
+        .iter()
+        .map(|c| c.name.as_str())
+        .collect();
+    assert_eq!(
+        names,
+        ["heater", "sample", "wall", "terminal", "sample.raw"]
+    );
+    let (report, dir) = lab.stop();
+    let source = &report.sources.0[0].1;
+    assert_eq!(source.samples, source.frames * 5);
+    let found = recorded(&dir.path().join("data"), 0);
+    for (index, (value, raw)) in (0..).zip(found.columns[1].iter().zip(&found.columns[4])) {
+        assert_eq!(*raw, sent(1, index));
+        assert_eq!(*value, raw * 2.0 + 1.0);
+    }
+}
+
 /// The wall clock is set back by an hour in the middle of a run.
 #[test]
 fn a_clock_that_steps_back_turns_no_time_back() {

@@ -4,6 +4,7 @@
 mod latency;
 mod memory;
 mod serial;
+mod store;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -19,7 +20,8 @@ Each benchmark prints the figure, the limit measured in the same run, and their 
 answer is wrong: a ledger out of balance, a value not as sent.\n\n  \
 kymo bench memory             generators → lanes → stage (statistics, a rule a channel) → thrown away\n  \
 kymo bench serial             devices flooding pseudo-terminals → the whole pipeline with journal\n  \
-kymo bench latency            150,000 samples/s over 16 sources, and a step that must fire a rule")]
+kymo bench latency            150,000 samples/s over 16 sources, and a step that must fire a rule\n  \
+kymo bench store              the journal → Parquet segments, and one minute of one channel out of them")]
 pub(super) struct Args {
     /// Which one.
     #[arg(value_enum)]
@@ -34,9 +36,17 @@ pub(super) struct Args {
     /// made there, and removed.
     #[arg(long, value_name = "DIR", default_value = ".")]
     data_dir: std::path::PathBuf,
+    /// About how large a store the benchmark `store` makes, beside a journal of about the same size.
+    #[arg(long, default_value = "128MiB", value_parser = parse_size)]
+    size: u64,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+fn parse_size(text: &str) -> Result<u64, String> {
+    let wrong = || "a whole number with B, KiB, MiB or GiB is expected, as in `2GiB`".to_owned();
+    crate::config::values::parse_size(text).ok_or_else(wrong)
 }
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
@@ -47,6 +57,8 @@ enum Name {
     Serial,
     /// From a byte written on a pseudo-terminal to the alert.
     Latency,
+    /// From the journal into Parquet, and a range out of it.
+    Store,
 }
 
 /// What a benchmark found.
@@ -93,6 +105,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         Name::Memory => memory::run(args)?,
         Name::Serial => serial::run(args)?,
         Name::Latency => latency::run(args)?,
+        Name::Store => store::run(args)?,
     };
     if args.json {
         super::say(serde_json::to_string_pretty(&found)?);
