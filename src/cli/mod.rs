@@ -7,13 +7,17 @@
 
 #![allow(clippy::print_stderr)] // This is where the program speaks.
 
+mod audit;
 mod bench;
 mod check;
 mod export;
 mod journal;
 mod live;
+mod plot;
 mod ports;
+mod query;
 mod run;
+mod show;
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -49,8 +53,16 @@ enum Command {
     Run(run::Args),
     /// Say whether a configuration is right, and whether it can work; touch nothing.
     Check(check::Args),
-    /// Write samples, gaps or events of the journal as CSV.
+    /// Say what was recorded: runs, channels, times, rows, gaps, bytes.
+    Show(show::Args),
+    /// Show or write samples, or statistics of them over bins of time.
+    Query(query::Args),
+    /// Write samples, gaps or events as CSV.
     Export(export::Args),
+    /// Draw channels over time, in the terminal or as SVG.
+    Plot(plot::Args),
+    /// Check that every acquired sample is there once, or listed as dropped.
+    Audit(audit::Args),
     /// Verify or repair the journal on disk.
     Journal(journal::Args),
     /// List the serial ports, who uses them, and why one cannot be opened.
@@ -82,7 +94,11 @@ pub fn main() -> ExitCode {
     let done = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Show(args) => show::run(&args),
+        Command::Query(args) => query::run(&args),
         Command::Export(args) => export::run(&args),
+        Command::Plot(args) => plot::run(&args),
+        Command::Audit(args) => audit::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Ports(args) => ports::run(&args),
         Command::Bench(args) => bench::run(&args).map_err(Failure::Running),

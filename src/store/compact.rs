@@ -185,7 +185,7 @@ fn write(
     Ok(())
 }
 
-fn metadata_of(metadata: &ParquetMetaData) -> Vec<(String, String)> {
+pub(super) fn metadata_of(metadata: &ParquetMetaData) -> Vec<(String, String)> {
     let pairs = metadata
         .file_metadata()
         .key_value_metadata()

@@ -17,7 +17,7 @@ use super::events::{self, EventRow};
 use super::layout::{self, EVENTS, LEDGER, RUN};
 use super::segment::{SegmentWriter, fail};
 use super::table::{self, GROUP_ROWS};
-use super::{Error, Options};
+use super::{Error, Options, removed};
 use crate::journal::DecodedBlock;
 use crate::run_record::RunRecord;
 
@@ -268,7 +268,10 @@ impl Lane {
         let metadata: std::collections::HashMap<_, _> = about.iter().cloned().collect();
         let schema = Arc::new(schema.as_ref().clone().with_metadata(metadata));
         Ok(Some(Self {
-            done_seq: layout::list(&dir)?.last_seq(),
+            // Of what was removed as well: it is not to come back out of the journal.
+            done_seq: layout::list(&dir)?
+                .last_seq()
+                .max(removed::last_seq(&store.join(&run.run), &name)?),
             columns: vec![Vec::new(); schema.fields().len() - 1],
             dir,
             schema,

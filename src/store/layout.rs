@@ -41,7 +41,7 @@ pub fn name(first_seq: u64, last_seq: u64, crc: u32) -> String {
     format!("{first_seq:020}-{last_seq:020}-{crc:08x}.{SUFFIX}")
 }
 
-fn parse(name: &str) -> Option<(u64, u64, u32)> {
+pub(super) fn parse(name: &str) -> Option<(u64, u64, u32)> {
     let stem = name.strip_suffix(SUFFIX)?.strip_suffix('.')?;
     let (first, rest) = stem.split_once('-')?;
     let (last, crc) = rest.split_once('-')?;

@@ -25,12 +25,14 @@
 //!
 //! **Must not know.** Devices, rules, HTTP; who asks.
 
+pub mod audit;
 mod compact;
 mod events;
 mod follower;
 mod lanes;
 pub mod layout;
 pub mod read;
+pub mod removed;
 mod retention;
 mod segment;
 pub mod table;

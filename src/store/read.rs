@@ -26,14 +26,17 @@
 //! **Must not know.** Who asks, and what they do with it.
 
 mod lane;
+mod overview;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
 pub use lane::{Amount, LaneRows, Rows};
+pub use overview::{LaneOverview, Overview};
 
-use super::events::EventRow;
-use super::layout::{self, EVENTS};
+use super::layout::{self, Listing};
 use super::{CURSOR, DIR, Error};
 use crate::data_dir;
 use crate::journal;
@@ -205,26 +208,6 @@ impl Archive {
         LaneRows::new(self, run, lane, range)
     }
 
-    /// The events of a run that begin within a range, in order of time: alerts, gaps and others.
-    ///
-    /// # Errors
-    /// If journal or store cannot be read.
-    pub fn events(&self, run: &Run, range: Range) -> Result<Vec<EventRow>, Error> {
-        // Before the listing: what is finished meanwhile is then in the journal all the same.
-        let cursor = self.cursor()?;
-        let listing = layout::list(&self.store.join(&run.record.run).join(EVENTS))?;
-        let mut rows = Vec::new();
-        for segment in &listing.segments {
-            super::events::read(&segment.path, &mut rows)?;
-        }
-        if let Some(mut tail) = self.tail(run, cursor, listing.last_seq(), None)? {
-            tail.events(&mut rows)?;
-        }
-        rows.retain(|row| range.contains(row.time_ns));
-        rows.sort_by_key(|row| row.time_ns);
-        Ok(rows)
-    }
-
     /// How far the store has come.
     fn cursor(&self) -> Result<u64, Error> {
         let cursors = journal::cursors(&self.journal)?;
@@ -253,4 +236,29 @@ impl Archive {
         let from = (stored_seq + 1).max(first_seq).max(cursor + 1);
         tail::Tail::open(self, run, from, source).map(Some)
     }
+}
+
+/// Lists a lane's directory as it was at one moment: while a merged segment takes the place of its parts, a single
+/// reading of the directory may show neither.
+fn list(dir: &Path) -> Result<Listing, Error> {
+    let mut listing = layout::list(dir)?;
+    loop {
+        let again = layout::list(dir)?;
+        if again.segments == listing.segments {
+            return Ok(again);
+        }
+        listing = again;
+    }
+}
+
+/// Reads again what was merged or removed between listing and opening.
+fn again_if_gone<T>(read: impl Fn() -> Result<T, Error>) -> Result<T, Error> {
+    const TRIES: usize = 16;
+    for _ in 1..TRIES {
+        match read() {
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+            done => return done,
+        }
+    }
+    read()
 }

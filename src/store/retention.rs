@@ -2,7 +2,8 @@
 //!
 //! **Always holds.** Removed is only what is whole in its place and older than its limit, whole segments at a time,
 //! oldest first. While a follower of the journal other than the store has not got a record, the segment with it stays,
-//! unless the disk itself runs out; then the least urgent source goes first, and what went is counted and said.
+//! unless the disk itself runs out; then the least urgent source goes first, and what went is counted and said. Before a
+//! segment goes, a line in the run's directory says so: see [`removed`].
 //!
 //! **Must not know.** What is under construction.
 
@@ -16,6 +17,7 @@ use parquet::file::reader::{FileReader, SerializedFileReader};
 use super::compact::{self, Pace};
 use super::follower::StoreStatus;
 use super::layout::{self, EVENTS, Segment};
+use super::removed::{self, Removed};
 use super::segment::fail;
 use super::{Error, Options};
 use crate::journal;
@@ -29,8 +31,11 @@ pub struct Limits {
     pub bytes: Option<u64>,
 }
 
-/// How often the store is looked through.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often the disk's free space is looked at: it is one system call, and a fast source fills a small disk fast.
+const ROOM_LOOK: Duration = Duration::from_millis(500);
+
+/// How often the store is looked through, in looks at the free space.
+const LOOKS: u32 = 10;
 
 pub(super) struct KeeperSetup {
     pub(super) store: PathBuf,
@@ -66,8 +71,17 @@ impl Keeper {
     }
 
     pub(super) fn run(mut self) {
-        while !pause(&self.setup.closing, LOOK) {
-            if let Err(error) = self.look_after() {
+        let mut looks: u32 = 0;
+        while !pause(&self.setup.closing, ROOM_LOOK) {
+            looks = looks.wrapping_add(1);
+            let done = self.make_room().and_then(|()| {
+                if looks.is_multiple_of(LOOKS) {
+                    self.look_after()
+                } else {
+                    Ok(())
+                }
+            });
+            if let Err(error) = done {
                 self.setup.status.set_trouble(Some(error.to_string()));
             }
         }
@@ -76,7 +90,6 @@ impl Keeper {
     fn look_after(&mut self) -> Result<(), Error> {
         self.prune_journal()?;
         self.apply_limits()?;
-        self.make_room()?;
         self.compact()
     }
 
@@ -149,7 +162,7 @@ impl Keeper {
                 if !(is_large || is_old) || !self.is_passed(segment)? {
                     break;
                 }
-                remove(&segment.path)?;
+                remove(segment, if is_large { "bytes" } else { "age" })?;
                 total -= segment.bytes;
             }
         }
@@ -185,7 +198,7 @@ impl Keeper {
                 break;
             }
             removed += samples_of(&segment.path);
-            remove(&segment.path)?;
+            remove(segment, "disk")?;
         }
         if removed > 0 {
             let total = self
@@ -279,10 +292,38 @@ fn samples_of(path: &Path) -> u64 {
     u64::try_from(metadata.num_rows()).unwrap_or(0) * columns
 }
 
-fn remove(path: &Path) -> Result<(), Error> {
+/// Removes a segment, once it is written down that it goes: else it would look lost.
+fn remove(segment: &Segment, why: &str) -> Result<(), Error> {
+    let path = &segment.path;
+    let Some(lane_dir) = path.parent() else {
+        return Ok(());
+    };
+    // One that is damaged goes as well: what was in it cannot be told any more.
+    let (rows, end_frame) = open(path).map_or((0, 0), |reader| {
+        let metadata = reader.metadata();
+        let frames = compact::frames_of(metadata);
+        let rows = u64::try_from(metadata.file_metadata().num_rows()).unwrap_or(0);
+        (
+            rows,
+            frames.last().map_or(0, |(first, count)| first + count),
+        )
+    });
+    let line = Removed {
+        lane: lane_dir
+            .file_name()
+            .map_or_else(String::new, |name| name.to_string_lossy().into_owned()),
+        first_seq: segment.first_seq,
+        last_seq: segment.last_seq,
+        rows,
+        end_frame,
+        why: why.to_owned(),
+    };
+    if let Some(run_dir) = lane_dir.parent() {
+        removed::append(run_dir, &line)?;
+    }
     fail::point("before a segment is removed");
     std::fs::remove_file(path).map_err(Error::io("remove", path))?;
-    path.parent().map_or(Ok(()), layout::sync_dir)
+    layout::sync_dir(lane_dir)
 }
 
 fn free_bytes(path: &Path) -> Option<u64> {

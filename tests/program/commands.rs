@@ -19,6 +19,8 @@ fn help_teaches() {
         &["--help"][..],
         &["run", "--help"],
         &["check", "--help"],
+        &["show", "--help"],
+        &["query", "--help"],
         &["export", "--help"],
         &["ports", "--help"],
         &["bench", "--help"],

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::lab::{expect_status, journal_of, json, kymo, output, text, wait_until};
 
 /// A table of CSV: each column's cells that are not empty, with the time of their row.
-fn columns(csv: &str) -> HashMap<String, Vec<(i64, f64)>> {
+pub(crate) fn columns(csv: &str) -> HashMap<String, Vec<(i64, f64)>> {
     let mut lines = csv.lines();
     let names: Vec<&str> = lines.next().expect("a header").split(',').collect();
     assert_eq!(names[0], "time");
@@ -39,7 +39,7 @@ fn columns(csv: &str) -> HashMap<String, Vec<(i64, f64)>> {
 }
 
 /// What a device's frame `index` must come out as, after calibration.
-fn truth(channel: &str, index: u64) -> f64 {
+pub(crate) fn truth(channel: &str, index: u64) -> f64 {
     let sent = |device: &str, place: usize, rate_hz: f64| {
         expected(device, place, index, rate_hz, 0).expect("there is such a channel")
     };

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, TimestampNanosecondType};
@@ -14,8 +14,8 @@ use parquet::file::statistics::Statistics;
 
 use super::tail::Tail;
 use super::{Archive, Lane, Range, Run};
-use crate::store::Error;
-use crate::store::layout::{self, Segment};
+use crate::store::layout::Segment;
+use crate::store::{Error, removed};
 
 /// Rows given at once at most.
 const BATCH_ROWS: usize = 65_536;
@@ -44,6 +44,16 @@ pub struct Amount {
     pub journal_rows: u64,
     /// Records of the journal that are damaged, and whose rows are missing.
     pub lost_records: u64,
+    /// Bytes of the segments that were opened: how far it has come.
+    pub bytes_passed: u64,
+}
+
+/// A segment, as it is remembered when it may be gone.
+#[derive(Debug, Clone, Copy, Default)]
+struct Passed {
+    first_seq: u64,
+    last_seq: u64,
+    rows: usize,
 }
 
 /// Reads a lane: ask for [`LaneRows::next`] until there is nothing.
@@ -59,8 +69,10 @@ pub struct LaneRows {
     reader: Option<ParquetRecordBatchReader>,
     /// Records up to this one have been given out.
     done_seq: u64,
-    /// The last record of the segment being read.
-    open_seq: u64,
+    /// The segment being read: its records and its rows.
+    open: Passed,
+    /// The segments that have been given out.
+    passed: Vec<Passed>,
     tail: Option<Tail>,
     tail_opened: bool,
     amount: Amount,
@@ -76,7 +88,7 @@ impl LaneRows {
         // Before the listing: what is finished meanwhile is then in the journal all the same.
         let cursor = archive.cursor()?;
         let dir = archive.lane_dir(run, lane.source, lane.lane);
-        let segments = layout::list(&dir)?.segments;
+        let segments = super::list(&dir)?.segments;
         let amount = Amount {
             bytes: segments.iter().map(|segment| segment.bytes).sum(),
             ..Amount::default()
@@ -91,7 +103,8 @@ impl LaneRows {
             segments: segments.into(),
             reader: None,
             done_seq: 0,
-            open_seq: 0,
+            open: Passed::default(),
+            passed: Vec::new(),
             tail: None,
             tail_opened: false,
             amount,
@@ -127,7 +140,7 @@ impl LaneRows {
                     }
                     None => {
                         self.reader = None;
-                        self.done_seq = self.open_seq;
+                        self.pass();
                     }
                 }
                 continue;
@@ -150,10 +163,19 @@ impl LaneRows {
         };
         let failed = Error::parquet("read", &segment.path);
         let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?;
-        let groups = self.wanted_groups(builder.metadata());
-        self.open_seq = segment.last_seq;
+        self.amount.bytes_passed += segment.bytes;
+        // Its beginning may have been given out already, out of parts that are gone since: whole segments of it.
+        let given = self.passed.iter();
+        let given = given.filter(|passed| passed.first_seq >= segment.first_seq);
+        let skip = given.map(|passed| passed.rows).sum();
+        let (groups, offset) = self.wanted_groups(builder.metadata(), skip);
+        self.open = Passed {
+            first_seq: segment.first_seq,
+            last_seq: segment.last_seq,
+            rows: usize::try_from(builder.metadata().file_metadata().num_rows()).unwrap_or(0),
+        };
         if groups.is_empty() {
-            self.done_seq = segment.last_seq;
+            self.pass();
             return Ok(());
         }
         // The time, then the channels as they stand behind it.
@@ -161,6 +183,7 @@ impl LaneRows {
         let mask = ProjectionMask::leaves(builder.parquet_schema(), leaves);
         let reader = builder
             .with_row_groups(groups)
+            .with_offset(offset)
             .with_projection(mask)
             .with_batch_size(BATCH_ROWS)
             .build();
@@ -168,35 +191,46 @@ impl LaneRows {
         Ok(())
     }
 
+    /// The open segment has been given out.
+    fn pass(&mut self) {
+        self.done_seq = self.open.last_seq;
+        // What it was merged of counts with it.
+        let first_seq = self.open.first_seq;
+        self.passed.retain(|passed| passed.first_seq < first_seq);
+        self.passed.push(self.open);
+    }
+
     /// A segment went away: it was merged into another, or removed. What is behind what has been given out.
     fn look_again(&mut self) -> Result<(), Error> {
-        let mut segments: VecDeque<Segment> = layout::list(&self.dir)?.segments.into();
+        let mut segments: VecDeque<Segment> = super::list(&self.dir)?.segments.into();
         segments.retain(|segment| segment.last_seq > self.done_seq);
-        if segments
-            .front()
-            .is_some_and(|segment| segment.first_seq <= self.done_seq)
-        {
-            // Its beginning was given out already, out of a part of it that is gone.
-            let first = segments
-                .front()
-                .map(|segment| segment.path.clone())
-                .unwrap_or_default();
-            let merged =
-                std::io::Error::other("segments were merged while they were read; read again");
-            return Err(Error::io("read", &first)(merged));
-        }
         self.segments = segments;
         Ok(())
     }
 
-    fn wanted_groups(&mut self, metadata: &ParquetMetaData) -> Vec<usize> {
+    /// Which row groups are wanted, the first `skip` rows left out; and how many rows of the first of them are to be
+    /// left out.
+    fn wanted_groups(
+        &mut self,
+        metadata: &ParquetMetaData,
+        mut skip: usize,
+    ) -> (Vec<usize>, usize) {
         let mut wanted = Vec::new();
+        let mut offset = 0;
         for (index, group) in metadata.row_groups().iter().enumerate() {
             self.amount.groups += 1;
+            let rows = usize::try_from(group.num_rows()).unwrap_or(0);
+            let skipped = skip.min(rows);
+            skip -= skipped;
+            if skipped == rows {
+                continue;
+            }
             let Some((first_ns, last_ns)) = times_of(group) else {
                 continue;
             };
             if self.range.overlaps(first_ns, last_ns) {
+                // Only the first group that is not skipped whole can be skipped in part.
+                offset += skipped;
                 wanted.push(index);
                 self.amount.groups_read += 1;
                 let columns = std::iter::once(0).chain(self.lane.columns.iter().map(|c| c + 1));
@@ -204,16 +238,18 @@ impl LaneRows {
                 self.amount.bytes_read += u64::try_from(bytes.sum::<i64>()).unwrap_or(0);
             }
         }
-        wanted
+        (wanted, offset)
     }
 
     fn next_of_tail(&mut self) -> Result<Option<Rows>, Error> {
         if !self.tail_opened {
             self.tail_opened = true;
             let source = u16::try_from(self.lane.source).ok();
+            // What was removed is not to come back out of the journal.
+            let stored_seq = self.done_seq.max(removed_seq(&self.dir)?);
             self.tail = self
                 .archive
-                .tail(&self.run, self.cursor, self.done_seq, source)?;
+                .tail(&self.run, self.cursor, stored_seq, source)?;
         }
         let Some(tail) = &mut self.tail else {
             return Ok(None);
@@ -239,6 +275,14 @@ impl LaneRows {
             }
         }
         Ok(None)
+    }
+}
+
+/// The last record of a lane that was removed with its segment; 0 if none was.
+pub(super) fn removed_seq(lane_dir: &Path) -> Result<u64, Error> {
+    match (lane_dir.parent(), lane_dir.file_name()) {
+        (Some(run_dir), Some(name)) => removed::last_seq(run_dir, &name.to_string_lossy()),
+        _ => Ok(0),
     }
 }
 

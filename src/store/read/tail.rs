@@ -1,6 +1,6 @@
 //! The journal's tail: what of a run is in no segment yet.
 
-use crate::journal::{DecodedBlock, Filter, From, Kind, Next, Reader, Until};
+use crate::journal::{BlockSummary, DecodedBlock, Filter, From, Kind, Next, Reader, Record, Until};
 use crate::run_record::RunRecord;
 use crate::store::Error;
 use crate::store::events::EventRow;
@@ -10,10 +10,20 @@ use super::{Archive, Run};
 pub(super) struct Tail {
     reader: Reader,
     run: RunRecord,
+    first_seq: u64,
     end_seq: Option<u64>,
     block: DecodedBlock,
     /// Records that are damaged.
     pub(super) lost_records: u64,
+}
+
+/// Whether [`Tail::visit`] goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Then {
+    /// With the next record.
+    GoOn,
+    /// Not now.
+    Stop,
 }
 
 impl Tail {
@@ -30,7 +40,7 @@ impl Tail {
         } else {
             Until::Written
         };
-        let kinds = Some(vec![Kind::Run, Kind::Block, Kind::Event]);
+        let kinds = Some(vec![Kind::Run, Kind::Block, Kind::Event, Kind::Ledger]);
         let filter = Filter {
             kinds,
             sources: source.map(|source| vec![source]),
@@ -38,63 +48,84 @@ impl Tail {
         Ok(Self {
             reader: Reader::open(&archive.journal, From::Seq(from_seq), until, filter)?,
             run: run.record.clone(),
+            first_seq: run.first_seq.unwrap_or(0),
             end_seq: run.end_seq,
             block: DecodedBlock::default(),
             lost_records: 0,
         })
     }
 
-    /// The next block of a lane of the source.
-    pub(super) fn next_block(&mut self, lane: u8) -> Result<Option<&DecodedBlock>, Error> {
+    /// Shows one record after another, until there is none for now or `take` has enough. False: there is none.
+    pub(super) fn visit(
+        &mut self,
+        mut take: impl FnMut(&RunRecord, Record<'_>, &mut DecodedBlock) -> Result<Then, Error>,
+    ) -> Result<bool, Error> {
         loop {
             match self.reader.next()? {
-                Next::End => return Ok(None),
+                Next::End => return Ok(false),
                 Next::Lost(lost) => self.lost_records += lost.to_seq - lost.from_seq + 1,
                 Next::Record(record) => {
-                    if self.end_seq.is_some_and(|end| record.seq >= end) {
-                        return Ok(None);
+                    let is_behind = self.end_seq.is_some_and(|end| record.seq >= end);
+                    // A run that began after the runs were listed.
+                    let is_next = record.kind == Some(Kind::Run)
+                        && !record.is_repeated
+                        && record.seq > self.first_seq;
+                    if is_behind || is_next {
+                        self.end_seq = Some(self.end_seq.unwrap_or(record.seq).min(record.seq));
+                        return Ok(false);
                     }
-                    if record.kind != Some(Kind::Block) {
-                        continue;
-                    }
-                    self.block.decode(record.payload)?;
-                    if self.block.summary().lane == lane {
-                        break;
+                    if take(&self.run, record, &mut self.block)? == Then::Stop {
+                        return Ok(true);
                     }
                 }
             }
         }
-        Ok(Some(&self.block))
+    }
+
+    /// The next block of a lane of the source.
+    pub(super) fn next_block(&mut self, lane: u8) -> Result<Option<&DecodedBlock>, Error> {
+        let found = self.visit(|_, record, block| {
+            if record.kind != Some(Kind::Block) {
+                return Ok(Then::GoOn);
+            }
+            block.decode(record.payload)?;
+            let is_wanted = block.summary().lane == lane;
+            Ok(if is_wanted { Then::Stop } else { Then::GoOn })
+        })?;
+        Ok(found.then_some(&self.block))
     }
 
     /// All events and gaps.
     pub(super) fn events(&mut self, rows: &mut Vec<EventRow>) -> Result<(), Error> {
-        loop {
-            match self.reader.next()? {
-                Next::End => return Ok(()),
-                Next::Lost(lost) => self.lost_records += lost.to_seq - lost.from_seq + 1,
-                Next::Record(record) => {
-                    if self.end_seq.is_some_and(|end| record.seq >= end) {
-                        return Ok(());
-                    }
-                    match record.kind {
-                        Some(Kind::Event) => {
-                            rows.push(EventRow::of_json(record.t_first_ns, record.payload));
-                        }
-                        Some(Kind::Block) => {
-                            self.block.decode(record.payload)?;
-                            let summary = self.block.summary();
-                            let source = self.run.sources.get(usize::from(summary.source.0));
-                            let name = source.map_or("?", |source| source.name.as_str());
-                            let gaps = self.block.gaps().iter();
-                            rows.extend(
-                                gaps.map(|gap| EventRow::of_gap(name, summary.priority, gap)),
-                            );
-                        }
-                        _ => {}
-                    }
+        self.visit(|run, record, block| {
+            match record.kind {
+                Some(Kind::Event) => {
+                    rows.push(EventRow::of_json(record.t_first_ns, record.payload));
                 }
+                Some(Kind::Block) => rows.extend(gaps_of(run, record, block)?),
+                _ => {}
             }
-        }
+            Ok(Then::GoOn)
+        })?;
+        Ok(())
     }
+}
+
+/// The gaps of a block record. Its values are decoded only if there are any.
+pub(super) fn gaps_of(
+    run: &RunRecord,
+    record: Record<'_>,
+    block: &mut DecodedBlock,
+) -> Result<Vec<EventRow>, Error> {
+    if BlockSummary::parse(record.payload)?.gaps == 0 {
+        return Ok(Vec::new());
+    }
+    block.decode(record.payload)?;
+    let summary = block.summary();
+    let source = run.sources.get(usize::from(summary.source.0));
+    let name = source.map_or("?", |source| source.name.as_str());
+    let gaps = block.gaps().iter();
+    Ok(gaps
+        .map(|gap| EventRow::of_gap(name, summary.priority, gap))
+        .collect())
 }

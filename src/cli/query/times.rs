@@ -1,11 +1,11 @@
 //! Times on the command line and in the output.
 
-use crate::clock::rfc3339;
+use crate::clock::{Clock, rfc3339};
 use crate::config::values::parse_duration;
 
 /// How times are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub(super) enum Form {
+pub(in crate::cli) enum Form {
     /// 2026-11-23T08:00:00.000000001Z
     Rfc3339,
     /// Nanoseconds since 1970, UTC.
@@ -13,7 +13,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    pub(super) fn push(self, time_ns: i64, line: &mut String) {
+    pub(in crate::cli) fn push(self, time_ns: i64, line: &mut String) {
         match self {
             Self::Rfc3339 => line.push_str(&rfc3339(time_ns)),
             Self::Ns => line.push_str(&time_ns.to_string()),
@@ -22,7 +22,7 @@ impl Form {
 }
 
 /// A time as it is given: a date, a date and time with or without zone (then UTC), back from now, or ns.
-pub(super) fn parse(text: &str) -> Result<i64, String> {
+pub(in crate::cli) fn parse(text: &str) -> Result<i64, String> {
     let expected = || {
         format!(
             "`{text}` is no time: write 2026-11-23T08:00:00Z, 2026-11-23, or back from now, as in -10m"
@@ -31,10 +31,10 @@ pub(super) fn parse(text: &str) -> Result<i64, String> {
     if let Some(back) = text.strip_prefix('-') {
         let back = parse_duration(back).map_err(|what| format!("{}: {what}", expected()))?;
         let back_ns = i64::try_from(back.as_nanos()).unwrap_or(i64::MAX);
-        return Ok(super::now_ns().saturating_sub(back_ns));
+        return Ok(now_ns().saturating_sub(back_ns));
     }
     if text == "now" {
-        return Ok(super::now_ns());
+        return Ok(now_ns());
     }
     if text.len() > 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
         return text.parse().map_err(|_| expected());
@@ -47,6 +47,11 @@ pub(super) fn parse(text: &str) -> Result<i64, String> {
     };
     let time = zoned.or_else(plain).ok_or_else(expected)?;
     i64::try_from(time.as_nanosecond()).map_err(|_| expected())
+}
+
+/// Now, UTC ns.
+fn now_ns() -> i64 {
+    Clock::system().now_ns()
 }
 
 #[cfg(test)]
@@ -62,7 +67,7 @@ mod tests {
         assert_eq!(parse("2026-11-23"), Ok(eight - 8 * 3_600_000_000_000));
         assert_eq!(parse("1795420800000000000"), Ok(eight));
         let then = parse("-10m").expect("a duration");
-        let back = super::super::now_ns() - then;
+        let back = now_ns() - then;
         assert!((600_000_000_000..601_000_000_000).contains(&back), "{back}");
         for wrong in [
             "",
