@@ -71,32 +71,31 @@ pub(super) fn compact(dir: &Path, is_ended: bool, pace: &mut Pace) -> Result<boo
     merge(dir, parts, pace)
 }
 
-/// The first neighbours that should become one. Of a run that has ended whatever is small is merged, since
-/// no more neighbours will come.
+/// The first neighbours that should become one: [`FAN`] of a size, or as many as make a segment of the largest
+/// size there is. Of a run that has ended whatever is of a size is merged, since no more neighbours will come.
 fn choose(segments: &[Segment], is_ended: bool) -> Option<&[Segment]> {
-    let fits = |window: &[Segment]| {
-        let total: u64 = window.iter().map(|segment| segment.bytes).sum();
-        let largest = window
-            .iter()
-            .map(|segment| segment.bytes)
-            .max()
-            .unwrap_or(0);
-        let smallest = window
-            .iter()
-            .map(|segment| segment.bytes)
-            .min()
-            .unwrap_or(0);
-        total <= BYTES_MAX && largest <= smallest.max(1 << 16).saturating_mul(TIER)
-    };
-    if let Some(window) = segments.windows(FAN).find(|window| fits(window)) {
-        return Some(window);
+    (0..segments.len()).find_map(|start| {
+        let (count, is_full) = neighbours(&segments[start..]);
+        (count == FAN || (count >= 2 && (is_full || is_ended)))
+            .then(|| &segments[start..start + count])
+    })
+}
+
+/// How many of the first segments are of a size and fit into one, [`FAN`] at most; and whether the next one would
+/// be of that size too, but fits no more.
+fn neighbours(segments: &[Segment]) -> (usize, bool) {
+    let (mut smallest, mut largest, mut total) = (u64::MAX, 0, 0);
+    for (count, segment) in segments.iter().enumerate().take(FAN) {
+        (smallest, largest) = (smallest.min(segment.bytes), largest.max(segment.bytes));
+        if largest > smallest.max(1 << 16).saturating_mul(TIER) {
+            return (count, false);
+        }
+        total += segment.bytes;
+        if total > BYTES_MAX {
+            return (count, true);
+        }
     }
-    if !is_ended {
-        return None;
-    }
-    (2..FAN)
-        .rev()
-        .find_map(|count| segments.windows(count).find(|window| fits(window)))
+    (segments.len().min(FAN), false)
 }
 
 fn merge(dir: &Path, parts: &[Segment], pace: &mut Pace) -> Result<bool, Error> {
@@ -252,8 +251,8 @@ mod tests {
 
     #[test]
     fn a_merged_segment_does_not_outgrow_its_limit() {
-        assert_eq!(chosen(&[200 << 20; 8], false), None);
-        assert_eq!(chosen(&[200 << 20; 8], true), Some((1, 5)));
+        assert_eq!(chosen(&[200 << 20; 4], false), None);
+        assert_eq!(chosen(&[200 << 20; 8], false), Some((1, 5)));
         assert_eq!(chosen(&[BYTES_MAX; 8], true), None);
     }
 

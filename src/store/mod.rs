@@ -37,6 +37,9 @@ mod retention;
 mod segment;
 pub mod table;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::time::Duration;
 

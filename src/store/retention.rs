@@ -87,7 +87,7 @@ impl Keeper {
         }
     }
 
-    fn look_after(&mut self) -> Result<(), Error> {
+    pub(super) fn look_after(&mut self) -> Result<(), Error> {
         self.prune_journal()?;
         self.apply_limits()?;
         self.compact()

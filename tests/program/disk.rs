@@ -97,7 +97,7 @@ fn a_second_run_in_the_same_directory_is_refused() {
 
 /// A shell with a file system of its own, as large as told, at `dir`: `None`, said, where this is not allowed.
 #[allow(clippy::print_stdout)] // Where a test says why it did nothing.
-fn with_file_system(dir: &Path, options: &str, script: &str) -> Option<Command> {
+pub(crate) fn with_file_system(dir: &Path, options: &str, script: &str) -> Option<Command> {
     fs::create_dir_all(dir).expect("a directory");
     let mount = format!("mount -t tmpfs -o {options} tmpfs {}", dir.display());
     let shell = |script: &str| {

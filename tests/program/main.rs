@@ -8,3 +8,4 @@ mod lab;
 mod plot;
 mod query;
 mod run;
+mod store;
