@@ -77,6 +77,8 @@ fn write(schema: &SchemaRef, batch: &RecordBatch, properties: WriterProperties) 
     writer.into_inner().expect("memory")
 }
 
+type MakeProperties = Box<dyn Fn() -> WriterProperties>;
+
 fn encode(criterion: &mut Criterion) {
     let schema: SchemaRef = Arc::new(Schema::new(vec![Field::new(
         "value",
@@ -84,7 +86,7 @@ fn encode(criterion: &mut Criterion) {
         false,
     )]));
     let store = Arc::clone(&schema);
-    let encodings: [(&str, Box<dyn Fn() -> WriterProperties>); 5] = [
+    let encodings: [(&str, MakeProperties); 5] = [
         ("the store's", Box::new(move || table::properties(&store))),
         (
             "plain",

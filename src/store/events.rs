@@ -118,7 +118,7 @@ pub(super) fn schema() -> SchemaRef {
 pub(super) fn read(path: &Path, rows: &mut Vec<EventRow>) -> Result<(), Error> {
     let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
-        .and_then(|builder| builder.build())
+        .and_then(ParquetRecordBatchReaderBuilder::build)
         .map_err(Error::parquet("read", path))?;
     for batch in reader {
         let batch = batch.map_err(|error| Error::parquet("read", path)(error.into()))?;

@@ -31,6 +31,9 @@ pub struct Limits {
     pub bytes: Option<u64>,
 }
 
+/// Why a segment went that no limit asked for.
+const DISK: &str = "disk";
+
 /// How often the disk's free space is looked at: it is one system call, and a fast source fills a small disk fast.
 const ROOM_LOOK: Duration = Duration::from_millis(500);
 
@@ -198,7 +201,7 @@ impl Keeper {
                 break;
             }
             removed += samples_of(&segment.path);
-            remove(segment, "disk")?;
+            remove(segment, DISK)?;
         }
         if removed > 0 {
             let total = self
@@ -318,12 +321,18 @@ fn remove(segment: &Segment, why: &str) -> Result<(), Error> {
         end_frame,
         why: why.to_owned(),
     };
-    if let Some(run_dir) = lane_dir.parent() {
-        removed::append(run_dir, &line)?;
-    }
+    let Some(run_dir) = lane_dir.parent() else {
+        return Ok(());
+    };
+    let noted = removed::append(run_dir, &line);
     fail::point("before a segment is removed");
+    // On a disk without a byte to spare the line finds its place only when the segment is gone.
+    if noted.is_err() && why != DISK {
+        return noted;
+    }
     std::fs::remove_file(path).map_err(Error::io("remove", path))?;
-    layout::sync_dir(lane_dir)
+    layout::sync_dir(lane_dir)?;
+    noted.or_else(|_| removed::append(run_dir, &line))
 }
 
 fn free_bytes(path: &Path) -> Option<u64> {
