@@ -279,3 +279,38 @@ fn a_store_that_is_killed_anywhere_loses_and_doubles_nothing() {
         }
     });
 }
+
+/// Killed again and again at moments that nobody chose, with merging and removing going on.
+#[test]
+fn a_store_that_is_killed_at_random_stays_clean() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (config, data) = (dir.path().join("lab.toml"), dir.path().join("data"));
+    let keeps =
+        "[store]\nsegment_age = \"1s\"\njournal_age = \"0s\"\nkeep = { bytes = \"2MiB\" }\n";
+    let shipped = include_str!("../../config.toml").replace("64MiB", "1MiB");
+    fs::write(&config, format!("{shipped}\n{keeps}")).expect("a file");
+    let seed = fastrand::u64(..);
+    let mut random = fastrand::Rng::with_seed(seed);
+    for round in 0..12 {
+        let mut child = run(&config, &data, "60s")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program can be started");
+        std::thread::park_timeout(Duration::from_millis(random.u64(100..2500)));
+        child.kill().expect("it can be killed");
+        child.wait().expect("it ends");
+        // Killed before it began, there is nothing to be audited.
+        if data.join("KYMO").exists() {
+            let found = audit(&data);
+            let said = text(&found.stdout) + &text(&found.stderr);
+            assert_eq!(
+                found.status.code(),
+                Some(0),
+                "round {round}, seed {seed}:\n{said}"
+            );
+        }
+    }
+    expect_status(&output(&mut run(&config, &data, "1s")), 0);
+    expect_clean(&data);
+}
