@@ -6,34 +6,37 @@
 //!
 //! **Must not know.** The terminal.
 
+mod build;
+mod draft;
+mod keep;
 mod layout;
 mod names;
 mod recorder;
 mod report;
 
 use std::io;
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
-use kymo_drivers::block::{GapReason, SourceId};
+use kymo_drivers::block::SourceId;
 use kymo_drivers::link::{self, Stop};
 use kymo_simulators::Simulator;
-use serde_json::{Map, json};
 
 use crate::acquire::{LaneOutput, Reader, ReaderOptions};
-use crate::clock::{Clock, StepWatch, rfc3339, run_id};
-use crate::config::plan::{Link, Plan, Source};
+use crate::clock::{Clock, StepWatch, run_id};
+use crate::config::plan::{Link, Plan};
 use crate::data_dir::{self, DataDir};
 use crate::event::{EventKind, EventSender};
 use crate::journal;
-use crate::lanes::{LaneOptions, LaneSender, LanesBuilder};
+use crate::lanes::LaneSender;
 use crate::latency::{Latency, Summary};
 use crate::ledger::Ledger;
-use crate::run_record::{ChannelRecord, LaneRecord, RunRecord, SourceRecord};
-use crate::stage::{ChannelBoard, ChannelOptions, Outcome, Stage, StageOptions};
-use crate::store::{self, Store, StoreSetup, StoreWaker};
+use crate::stage::{ChannelBoard, Outcome, Stage, StageOptions};
+use crate::store::{self, Store};
 
+use build::{lanes, quanta, run_record, stage_channels};
+use draft::Draft;
+use keep::{Observer, close_store, start_store};
 use layout::Layout;
 pub use names::{Names, RuleNames};
 use recorder::JournalRecorder;
@@ -409,221 +412,3 @@ impl Run {
 
 /// What a defect is called when it is met by a user.
 const MISTAKE: &str = "this is a mistake in kymo";
-
-/// Everything that a report is drawn up from.
-struct Draft {
-    run: String,
-    duration_ns: i64,
-    plan: Arc<Plan>,
-    ledger: Ledger,
-    read_to_stage: Summary,
-    read_to_alert: Summary,
-    committed: Arc<Mutex<Latency>>,
-    alerts: Vec<(u64, u64)>,
-    in_flight: u64,
-    journal: journal::Status,
-    recovery: Vec<String>,
-    failure: Option<String>,
-}
-
-impl Draft {
-    #[allow(clippy::cast_precision_loss)]
-    fn report(&self) -> Report {
-        let committed = self
-            .committed
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let sources = self.plan.sources.iter().zip(self.ledger.sources());
-        let rules = self.plan.rules.iter().zip(&self.alerts);
-        Report {
-            run: self.run.clone(),
-            duration_s: self.duration_ns as f64 / 1e9,
-            sources: Sources(
-                sources
-                    .map(|(source, counts)| (source.name.clone(), counts.snapshot()))
-                    .collect(),
-            ),
-            ledger: self.ledger.totals(self.in_flight),
-            latency_us: Latencies {
-                read_to_stage: self.read_to_stage,
-                read_to_alert: self.read_to_alert,
-                read_to_journal: committed.summary(),
-            },
-            alerts: rules
-                .map(|(rule, (fired, cleared))| {
-                    (
-                        rule.name.clone(),
-                        json!({ "fired": fired, "cleared": cleared }),
-                    )
-                })
-                .collect(),
-            sinks: Map::new(),
-            store: None,
-            events_dropped: self.journal.events_dropped(),
-            recovery: self.recovery.clone(),
-            failure: self.failure.clone(),
-        }
-    }
-}
-
-/// The lanes of a plan.
-fn lanes(
-    plan: &Plan,
-    layouts: &[Layout],
-    ledger: &Ledger,
-) -> (
-    crate::lanes::Intake,
-    crate::lanes::StageGate,
-    Vec<(SourceId, u8, LaneSender)>,
-) {
-    let mut builder = LanesBuilder::default();
-    for (index, (source, layout)) in plan.sources.iter().zip(layouts).enumerate() {
-        let id = SourceId(u16::try_from(index).unwrap_or(u16::MAX));
-        for (number, lane) in layout.lanes.iter().enumerate() {
-            builder.add(LaneOptions {
-                source: id,
-                lane: u8::try_from(number).unwrap_or(u8::MAX),
-                priority: lane.priority,
-                overflow: source.overflow,
-                depth: source.lane_blocks,
-                counts: Arc::clone(ledger.source(id)),
-            });
-        }
-    }
-    builder.build()
-}
-
-fn stage_channels(source: &Source, layout: &Layout) -> Vec<ChannelOptions> {
-    let channels = source.channels.iter().enumerate();
-    channels
-        .map(|(place, channel)| ChannelOptions {
-            lane: layout.lane_of(place),
-            calibration: channel.calibration.clone(),
-        })
-        .collect()
-}
-
-/// For every lane's columns, how values were made of integers, where they were.
-fn quanta(plan: &Plan, layouts: &[Layout]) -> journal::Quanta {
-    let of_source = |(source, layout): (&Source, &Layout)| {
-        let of_lane = |lane: &layout::LaneLayout| {
-            lane.columns
-                .iter()
-                .map(|column| source.channels[*column].quantum)
-                .collect()
-        };
-        layout.lanes.iter().map(of_lane).collect()
-    };
-    journal::Quanta(plan.sources.iter().zip(layouts).map(of_source).collect())
-}
-
-/// What makes the journal readable alone.
-fn run_record(plan: &Plan, layouts: &[Layout], id: &str, started_ns: i64) -> RunRecord {
-    let of_lane = |source: &Source, lane: &layout::LaneLayout| LaneRecord {
-        priority: lane.priority.name().to_owned(),
-        channels: lane
-            .columns
-            .iter()
-            .map(|place| of_channel(source, *place))
-            .collect(),
-    };
-    let of_source = |(source, layout): (&Source, &Layout)| SourceRecord {
-        name: source.name.clone(),
-        rate_hz: source.rate_hz,
-        lanes: layout
-            .lanes
-            .iter()
-            .map(|lane| of_lane(source, lane))
-            .collect(),
-    };
-    RunRecord {
-        run: id.to_owned(),
-        started: rfc3339(started_ns),
-        started_ns,
-        kymo: env!("CARGO_PKG_VERSION").to_owned(),
-        host: rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned(),
-        sources: plan.sources.iter().zip(layouts).map(of_source).collect(),
-        configuration: plan.text.clone(),
-    }
-}
-
-fn of_channel(source: &Source, place: usize) -> ChannelRecord {
-    let channel = &source.channels[place];
-    ChannelRecord {
-        place,
-        name: channel.name.clone(),
-        unit: channel.unit.clone(),
-        calibration: format!("{:?}", channel.calibration),
-    }
-}
-
-/// Stores what the closed journal still has.
-fn close_store(store: Store) -> StoreReport {
-    let status = store.status();
-    // If one of its threads broke down, its trouble says so.
-    let _ = store.close();
-    StoreReport {
-        rows: status.rows.load(Ordering::Relaxed),
-        lost_records: status.lost_records.load(Ordering::Relaxed),
-        removed_samples: status.removed_samples.load(Ordering::Relaxed),
-        trouble: status.trouble(),
-    }
-}
-
-/// The store, if there is to be one.
-fn start_store(
-    plan: &Plan,
-    data_dir: &DataDir,
-    journal: &journal::Journal,
-    run: &str,
-) -> Result<Option<Store>, store::Error> {
-    let Some(options) = &plan.store else {
-        return Ok(None);
-    };
-    Store::start(StoreSetup {
-        data_dir: data_dir.path().to_owned(),
-        options: options.clone(),
-        journal: journal.status(),
-        journal_segment_bytes: plan.journal.segment_bytes,
-        run: run.to_owned(),
-    })
-    .map(Some)
-}
-
-/// Counts what the journal has committed, and what it could not.
-struct Observer {
-    follower: Arc<OnceLock<StoreWaker>>,
-    ledger: Ledger,
-    /// Locked by the journal's thread, once for each commit, and at the end of the run.
-    committed: Arc<Mutex<Latency>>,
-}
-
-impl journal::Observer for Observer {
-    fn committed(&mut self, block: &journal::Committed, commit_ns: i64) {
-        self.ledger
-            .source(block.source)
-            .add_journaled(block.samples);
-        if block.samples > 0 {
-            // Nobody else wants it before the run is over.
-            let mut latency = self
-                .committed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            latency.record_ns(block.read_ns, commit_ns);
-        }
-    }
-
-    fn durable(&mut self, _seq: u64) {
-        if let Some(follower) = self.follower.get() {
-            follower.wake();
-        }
-    }
-
-    fn failed(&mut self, block: &journal::Committed) {
-        let counts = self.ledger.source(block.source);
-        counts.add_dropped(GapReason::JournalFailed, block.samples);
-    }
-}

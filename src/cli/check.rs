@@ -54,15 +54,17 @@ struct SourceFound {
     lane_s: Option<f64>,
     /// How long the queue in front of the journal takes it in while the disk stands still.
     journal_queue_s: Option<f64>,
-    /// At most, on disk.
+    /// What is kept of a day, at most: in the store, or in the journal if there is no store.
     disk_bytes_per_day: Option<f64>,
+    /// What passes through the journal in a day, at most.
+    journal_bytes_per_day: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
 struct Disk {
     free_bytes: Option<u64>,
     bytes_per_day: f64,
-    /// How long the disk takes everything in.
+    /// How long the disk takes everything in while somebody who follows the journal is away, and it has to be kept.
     outage_s: Option<f64>,
 }
 
@@ -74,6 +76,8 @@ const LINE_SHARE_MAX: f64 = 0.9;
 const QUEUE_MIN_S: f64 = 1.0;
 /// A full disk should not be a matter of hours.
 const OUTAGE_MIN_S: f64 = DAY_S;
+/// Who keeps everything should be told in time how long there is room for it.
+const FULL_MIN_S: f64 = 7.0 * DAY_S;
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let plan = load_plan(&args.config)?;
@@ -100,21 +104,37 @@ fn look(config: &Path, plan: &Plan) -> Found {
             Some(source) => warn_of_rate(source, simulator, &mut warnings),
         }
     }
-    let bytes_per_day = sources
-        .iter()
-        .filter_map(|source| source.disk_bytes_per_day)
-        .sum();
+    let sum = |of: fn(&SourceFound) -> Option<f64>| sources.iter().filter_map(of).sum::<f64>();
+    let bytes_per_day = sum(|source| source.disk_bytes_per_day);
+    let journal_per_day = sum(|source| source.journal_bytes_per_day);
+    let outage_per_day = if plan.store.is_some() {
+        bytes_per_day + journal_per_day
+    } else {
+        journal_per_day
+    };
     let free_bytes = free_bytes(&plan.data_dir);
     #[allow(clippy::cast_precision_loss)]
-    let outage_s = free_bytes.filter(|_| bytes_per_day > 0.0).map(|free| {
+    let lasts = |per_day: f64| {
+        let free = free_bytes.filter(|_| per_day > 0.0)?;
         let spare = free.saturating_sub(2 * plan.journal.segment_bytes);
-        spare as f64 / bytes_per_day * DAY_S
-    });
+        Some(spare as f64 / per_day * DAY_S)
+    };
+    let outage_s = lasts(outage_per_day);
     if let Some(outage_s) = outage_s.filter(|outage| *outage < OUTAGE_MIN_S) {
         warnings.push(format!(
-            "the disk of {} is full after {}",
+            "the disk of {} bridges an outage of only {}: so long can the journal be kept for a follower that is away",
             plan.data_dir.display(),
             span(outage_s)
+        ));
+    }
+    let has_limits = plan
+        .store
+        .as_ref()
+        .is_some_and(|store| !store.limits.is_empty());
+    if let Some(full_s) = lasts(bytes_per_day).filter(|full| *full < FULL_MIN_S && !has_limits) {
+        warnings.push(format!(
+            "at these rates the disk is full after {}; keep = {{ age = …, bytes = … }} in [store] says what may go",
+            span(full_s)
         ));
     }
     let memory_bytes_max = memory(plan);
@@ -247,9 +267,16 @@ fn found(
         line_bytes_per_s,
         lane_s,
         journal_queue_s,
-        disk_bytes_per_day: source
+        disk_bytes_per_day: source.rate_hz.map(|rate| {
+            let per_s = match plan.store {
+                Some(_) => store_bytes_per_s(source, rate),
+                None => journal_bytes_per_s(source, rate),
+            };
+            per_s * DAY_S
+        }),
+        journal_bytes_per_day: source
             .rate_hz
-            .map(|rate| disk_bytes_per_s(source, rate) * DAY_S),
+            .map(|rate| journal_bytes_per_s(source, rate) * DAY_S),
     }
 }
 
@@ -266,10 +293,21 @@ fn lane_seconds(source: &Source, rate_hz: f64) -> f64 {
     half * (aged_frames(source, rate_hz) + source.block_frames as f64) / rate_hz
 }
 
-/// An upper bound of what a source takes on disk: each value at the width it can at most need, the step of
+/// An upper bound of what a source takes in the store, by the measurements in ARCHITECTURE.md: a converter's value up
+/// to 3 bytes, any other 8.2, and the step of a time.
+fn store_bytes_per_s(source: &Source, rate_hz: f64) -> f64 {
+    const STEP_BYTES: f64 = 1.5;
+    let value = |channel: &crate::config::plan::Channel| match channel.quantum {
+        Some(_) => 3.0,
+        None => 8.2,
+    };
+    rate_hz * (source.channels.iter().map(value).sum::<f64>() + STEP_BYTES)
+}
+
+/// An upper bound of what a source takes in the journal: each value at the width it can at most need, the step of
 /// a time for each frame, and the head of each block's record.
 #[allow(clippy::cast_precision_loss)]
-fn disk_bytes_per_s(source: &Source, rate_hz: f64) -> f64 {
+fn journal_bytes_per_s(source: &Source, rate_hz: f64) -> f64 {
     const STEP_BYTES: f64 = 4.0;
     const RECORD_BYTES: f64 = 96.0;
     let value = |channel: &crate::config::plan::Channel| match channel.quantum {
@@ -374,7 +412,7 @@ impl Found {
             .map_or_else(dash, |free| bytes(free as f64));
         let _ = writeln!(
             text,
-            "\nrules      {}\ndisk       at most {} a day; {free} are free{}\nmemory     at most {} with every queue full",
+            "\nrules      {}\ndisk       at most {} a day are kept; {free} are free{}\nmemory     at most {} with every queue full",
             self.rules,
             bytes(self.disk.bytes_per_day),
             self.disk.outage_s.map_or_else(String::new, |s| format!(

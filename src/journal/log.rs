@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::Thread;
+use std::time::{Duration, Instant};
 
 use kymo_drivers::block::BlockData;
 
@@ -28,6 +29,12 @@ use super::status::Shared;
 /// The buffer is written out when it holds this much: large enough that the system call costs
 /// nothing beside the copy, small enough to stay in the cache.
 pub(super) const WRITE_BYTES: usize = 256 << 10;
+
+/// How long the writer waits for room on a full disk before it gives up.
+const BLOCKED_MAX: Duration = Duration::from_secs(5);
+
+/// How often it looks meanwhile.
+const BLOCKED_LOOK: Duration = Duration::from_millis(50);
 
 /// For each source, lane and column, how its values came from integers, where they did.
 #[derive(Debug, Clone, Default)]
@@ -73,6 +80,15 @@ impl Hands {
                 preparer.step();
             }
             Self::Nobody => unreachable!("the log waits only after its first segment"),
+        }
+    }
+
+    /// How long a full disk is waited for: on a disk that somebody makes room on, a follower of the journal above
+    /// all, there may be a place in a moment, and blocks wait in their queues as long. A test waits for nobody.
+    fn patience(&self) -> Duration {
+        match self {
+            Self::Thread(_) => BLOCKED_MAX,
+            Self::Inline(_) | Self::Nobody => Duration::ZERO,
         }
     }
 
@@ -343,8 +359,9 @@ impl Log {
         Ok(())
     }
 
-    /// The file made ready; waits while it is being made, fails if it cannot be.
+    /// The file made ready; waits while it is being made, fails if it cannot be made for long.
     fn next_file(&mut self) -> Result<Handle, Error> {
+        let mut blocked_since = None;
         loop {
             if let Some(file) = self.setup.rotation.take_ready() {
                 return Ok(file);
@@ -353,10 +370,20 @@ impl Log {
                 return Err(Error::Preparing(error));
             }
             if self.setup.rotation.is_blocked() {
-                return Err(Error::NoNextSegment {
-                    path: self.path(),
-                    reason: self.setup.shared.trouble().unwrap_or_default(),
-                });
+                if blocked_since.is_none() {
+                    // Nothing is reported meanwhile, but what is written is safe.
+                    self.file.sync()?;
+                }
+                let since = *blocked_since.get_or_insert_with(Instant::now);
+                if since.elapsed() >= self.hands.patience() {
+                    return Err(Error::NoNextSegment {
+                        path: self.path(),
+                        reason: self.setup.shared.trouble().unwrap_or_default(),
+                    });
+                }
+                // The preparer tries again by itself.
+                std::thread::park_timeout(BLOCKED_LOOK);
+                continue;
             }
             self.hands.wake();
             self.hands.wait();

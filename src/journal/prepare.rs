@@ -24,9 +24,9 @@ use super::files::{Dir, Handle};
 use super::segment::{self, NEXT_NAME};
 use super::status::Shared;
 
-/// How long the preparer waits before it tries again to make a file. Space comes back when somebody
-/// deletes something: a person's time scale.
-const RETRY: Duration = Duration::from_secs(1);
+/// How long the preparer waits before it tries again to make a file. Space comes back when the store or a person
+/// removes something.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// A segment the writer has gone over to, and the one it left.
 pub(super) struct Publish {

@@ -9,8 +9,11 @@
 //!
 //! **Must not know.** The journal, and what is under construction.
 
+use std::collections::HashSet;
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use arrow_array::RecordBatch;
@@ -19,7 +22,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::ParquetMetaData;
 
 use super::Error;
+use super::follower::StoreStatus;
 use super::layout::{self, Segment};
+use super::retention::pause;
 use super::segment::{SegmentWriter, fail};
 use super::table::GROUP_ROWS;
 
@@ -31,6 +36,87 @@ const BYTES_MAX: u64 = 1 << 30;
 
 /// Segments whose sizes differ by less than this factor are of one tier.
 const TIER: u64 = 4;
+
+/// How often it is looked for something to merge.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Who may change finished segments: one at a time merges or removes.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    lock: Mutex<()>,
+    /// Somebody needs room at once: a merge under way is given up.
+    is_wanted: AtomicBool,
+}
+
+impl Files {
+    /// At once: a merge under way is given up for it.
+    pub(super) fn take(&self) -> MutexGuard<'_, ()> {
+        self.is_wanted.store(true, Ordering::Release);
+        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_wanted.store(false, Ordering::Release);
+        guard
+    }
+
+    /// If nobody has them.
+    pub(super) fn try_take(&self) -> Option<MutexGuard<'_, ()>> {
+        self.lock.try_lock().ok()
+    }
+}
+
+/// Merges segments, on a thread of its own.
+pub(super) struct Compactor {
+    pub(super) store: PathBuf,
+    /// The run that goes on.
+    pub(super) run: String,
+    pub(super) share: f64,
+    pub(super) closing: Arc<AtomicBool>,
+    pub(super) files: Arc<Files>,
+    pub(super) status: Arc<StoreStatus>,
+    /// Runs that have ended, and in which there is nothing left to merge.
+    pub(super) settled: HashSet<String>,
+}
+
+impl Compactor {
+    pub(super) fn run(mut self) {
+        while !pause(&self.closing, LOOK) {
+            if let Err(error) = self.look() {
+                self.status.set_trouble(Some(error.to_string()));
+            }
+        }
+    }
+
+    fn look(&mut self) -> Result<(), Error> {
+        for run in layout::runs(&self.store)? {
+            if self.settled.contains(&run) {
+                continue;
+            }
+            let is_ended = run != self.run;
+            for lane in layout::lanes(&self.store, &run)? {
+                while self.merge_once(&self.store.join(&run).join(&lane), is_ended)? {}
+                if self.closing.load(Ordering::Acquire) {
+                    return Ok(());
+                }
+            }
+            // What was given up for want of room is looked at again with the next run of the program.
+            if is_ended {
+                self.settled.insert(run);
+            }
+        }
+        Ok(())
+    }
+
+    fn merge_once(&self, dir: &Path, is_ended: bool) -> Result<bool, Error> {
+        let _files = self
+            .files
+            .lock
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let (closing, files) = (Arc::clone(&self.closing), Arc::clone(&self.files));
+        let rest =
+            move |rest: Duration| files.is_wanted.load(Ordering::Acquire) || pause(&closing, rest);
+        compact(dir, is_ended, &mut Pace::new(self.share, Box::new(rest)))
+    }
+}
 
 /// What slows compaction down to its share of a core.
 pub(super) struct Pace {

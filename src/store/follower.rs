@@ -6,12 +6,14 @@
 //!
 //! **Must not know.** Compaction and retention: they touch only segments that are finished.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
+use super::compact::{Compactor, Files};
 use super::lanes::Lanes;
 use super::retention::{Keeper, KeeperSetup};
 use super::{CURSOR, DIR, Error, Options, layout, parse_run};
@@ -37,7 +39,7 @@ pub struct StoreSetup {
     pub journal: Status,
     /// A segment of the journal, bytes: so much must stay free on the disk, twice.
     pub journal_segment_bytes: u64,
-    /// The run that goes on: its segments are not removed for their age.
+    /// The run that goes on: more segments of it will come to be merged.
     pub run: String,
 }
 
@@ -77,6 +79,7 @@ pub struct Store {
     closing: Arc<AtomicBool>,
     follower: Option<JoinHandle<()>>,
     keeper: Option<JoinHandle<()>>,
+    compactor: Option<JoinHandle<()>>,
 }
 
 /// Wakes the follower: something was committed. Cheap to clone.
@@ -102,12 +105,22 @@ impl Store {
         let cursor = Cursor::open(&journal_dir, CURSOR)?;
         let (status, closing) = (Arc::<StoreStatus>::default(), Arc::<AtomicBool>::default());
         status.stored_seq.store(cursor.seq(), Ordering::Relaxed);
+        let files = Arc::new(Files::default());
+        let compactor = Compactor {
+            store: store.clone(),
+            run: setup.run,
+            share: setup.options.compaction_share,
+            closing: Arc::clone(&closing),
+            files: Arc::clone(&files),
+            status: Arc::clone(&status),
+            settled: HashSet::new(),
+        };
         let keeper = Keeper::new(KeeperSetup {
+            files,
             store: store.clone(),
             journal_dir: journal_dir.clone(),
             options: setup.options.clone(),
             journal_segment_bytes: setup.journal_segment_bytes,
-            run: setup.run,
             status: Arc::clone(&status),
             closing: Arc::clone(&closing),
         });
@@ -129,11 +142,16 @@ impl Store {
         let keeper = thread("kymo-keeper")
             .spawn(move || keeper.run())
             .map_err(started)?;
+        let started = Error::io("start a thread for", &setup.data_dir);
+        let compactor = thread("kymo-compact")
+            .spawn(move || compactor.run())
+            .map_err(started)?;
         Ok(Self {
             status,
             closing,
             follower: Some(follower),
             keeper: Some(keeper),
+            compactor: Some(compactor),
         })
     }
 
@@ -158,7 +176,11 @@ impl Store {
     fn join(&mut self) -> bool {
         // Release: what was committed before is seen by who sees this.
         self.closing.store(true, Ordering::Release);
-        let threads = [self.follower.take(), self.keeper.take()];
+        let threads = [
+            self.follower.take(),
+            self.keeper.take(),
+            self.compactor.take(),
+        ];
         threads
             .into_iter()
             .flatten()

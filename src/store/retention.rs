@@ -1,4 +1,4 @@
-//! What is kept and what goes: compaction, limits by age and bytes, the journal's passed segments, a full disk.
+//! What is kept and what goes: limits by age and bytes, the journal's passed segments, a full disk.
 //!
 //! **Always holds.** Removed is only what is whole in its place and older than its limit, whole segments at a time,
 //! oldest first. While a follower of the journal other than the store has not got a record, the segment with it stays,
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 
-use super::compact::{self, Pace};
+use super::compact::{self, Files};
 use super::follower::StoreStatus;
 use super::layout::{self, EVENTS, Segment};
 use super::removed::{self, Removed};
@@ -45,9 +45,10 @@ pub(super) struct KeeperSetup {
     pub(super) journal_dir: PathBuf,
     pub(super) options: Options,
     pub(super) journal_segment_bytes: u64,
-    pub(super) run: String,
     pub(super) status: Arc<StoreStatus>,
     pub(super) closing: Arc<AtomicBool>,
+    /// Held while segments are removed, or merged.
+    pub(super) files: Arc<Files>,
 }
 
 /// Looks after finished segments, on a thread of its own.
@@ -92,8 +93,7 @@ impl Keeper {
 
     pub(super) fn look_after(&mut self) -> Result<(), Error> {
         self.prune_journal()?;
-        self.apply_limits()?;
-        self.compact()
+        self.apply_limits()
     }
 
     /// Removes the journal's segments that every follower has passed for long enough.
@@ -146,6 +146,10 @@ impl Keeper {
         if self.setup.options.limits.is_empty() {
             return Ok(());
         }
+        // A merge under way may take minutes; what goes by its age can wait for it.
+        let Some(_files) = self.setup.files.try_take() else {
+            return Ok(());
+        };
         let lanes = self.lanes()?;
         for (source, limits) in &self.setup.options.limits {
             let of_source = lanes.iter().filter(|lane| lane.source == *source);
@@ -187,6 +191,7 @@ impl Keeper {
         }
         let stored = self.setup.status.stored_seq.load(Ordering::Acquire);
         journal::prune(&self.setup.journal_dir, stored)?;
+        let _files = self.setup.files.take();
         let mut lanes = self.lanes()?;
         lanes.retain(|lane| !lane.path.ends_with(EVENTS));
         lanes.sort_by_key(|lane| {
@@ -216,28 +221,10 @@ impl Keeper {
         }
         Ok(())
     }
-
-    fn compact(&self) -> Result<(), Error> {
-        let closing = Arc::clone(&self.setup.closing);
-        let rest = Box::new(move |rest: Duration| pause(&closing, rest));
-        let mut pace = Pace::new(self.setup.options.compaction_share, rest);
-        for run in layout::runs(&self.setup.store)? {
-            let is_ended = run != self.setup.run;
-            for lane in layout::lanes(&self.setup.store, &run)? {
-                let dir = self.setup.store.join(&run).join(&lane);
-                while compact::compact(&dir, is_ended, &mut pace)? {
-                    if self.setup.closing.load(Ordering::Acquire) {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Waits for so long, or until it is time to end: then true.
-fn pause(closing: &AtomicBool, wait: Duration) -> bool {
+pub(super) fn pause(closing: &AtomicBool, wait: Duration) -> bool {
     let until = Instant::now() + wait;
     loop {
         if closing.load(Ordering::Acquire) {

@@ -277,9 +277,9 @@ fn keeper(made: &Made, limits: Limits) -> Keeper {
             ..Options::default()
         },
         journal_segment_bytes: 1 << 20,
-        run: "run-1".to_owned(),
         status: Arc::default(),
         closing: Arc::default(),
+        files: Arc::default(),
     })
 }
 

@@ -1,0 +1,67 @@
+//! Drawing up the report when everything has ended.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use serde_json::{Map, json};
+
+use super::report::{Latencies, Report, Sources};
+use crate::config::plan::Plan;
+use crate::journal;
+use crate::latency::{Latency, Summary};
+use crate::ledger::Ledger;
+
+/// Everything that a report is drawn up from.
+pub(super) struct Draft {
+    pub(super) run: String,
+    pub(super) duration_ns: i64,
+    pub(super) plan: Arc<Plan>,
+    pub(super) ledger: Ledger,
+    pub(super) read_to_stage: Summary,
+    pub(super) read_to_alert: Summary,
+    pub(super) committed: Arc<Mutex<Latency>>,
+    pub(super) alerts: Vec<(u64, u64)>,
+    pub(super) in_flight: u64,
+    pub(super) journal: journal::Status,
+    pub(super) recovery: Vec<String>,
+    pub(super) failure: Option<String>,
+}
+
+impl Draft {
+    #[allow(clippy::cast_precision_loss)]
+    pub(super) fn report(&self) -> Report {
+        let committed = self
+            .committed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let sources = self.plan.sources.iter().zip(self.ledger.sources());
+        let rules = self.plan.rules.iter().zip(&self.alerts);
+        Report {
+            run: self.run.clone(),
+            duration_s: self.duration_ns as f64 / 1e9,
+            sources: Sources(
+                sources
+                    .map(|(source, counts)| (source.name.clone(), counts.snapshot()))
+                    .collect(),
+            ),
+            ledger: self.ledger.totals(self.in_flight),
+            latency_us: Latencies {
+                read_to_stage: self.read_to_stage,
+                read_to_alert: self.read_to_alert,
+                read_to_journal: committed.summary(),
+            },
+            alerts: rules
+                .map(|(rule, (fired, cleared))| {
+                    (
+                        rule.name.clone(),
+                        json!({ "fired": fired, "cleared": cleared }),
+                    )
+                })
+                .collect(),
+            sinks: Map::new(),
+            store: None,
+            events_dropped: self.journal.events_dropped(),
+            recovery: self.recovery.clone(),
+            failure: self.failure.clone(),
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What the run keeps: the store that follows the journal, and the counts of what the journal has committed.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use kymo_drivers::block::GapReason;
+
+use super::report::StoreReport;
+use crate::config::plan::Plan;
+use crate::data_dir::DataDir;
+use crate::journal;
+use crate::latency::Latency;
+use crate::ledger::Ledger;
+use crate::store::{self, Store, StoreSetup, StoreWaker};
+
+/// Stores what the closed journal still has.
+pub(super) fn close_store(store: Store) -> StoreReport {
+    let status = store.status();
+    // If one of its threads broke down, its trouble says so.
+    let _ = store.close();
+    StoreReport {
+        rows: status.rows.load(Ordering::Relaxed),
+        lost_records: status.lost_records.load(Ordering::Relaxed),
+        removed_samples: status.removed_samples.load(Ordering::Relaxed),
+        trouble: status.trouble(),
+    }
+}
+
+/// The store, if there is to be one.
+pub(super) fn start_store(
+    plan: &Plan,
+    data_dir: &DataDir,
+    journal: &journal::Journal,
+    run: &str,
+) -> Result<Option<Store>, store::Error> {
+    let Some(options) = &plan.store else {
+        return Ok(None);
+    };
+    Store::start(StoreSetup {
+        data_dir: data_dir.path().to_owned(),
+        options: options.clone(),
+        journal: journal.status(),
+        journal_segment_bytes: plan.journal.segment_bytes,
+        run: run.to_owned(),
+    })
+    .map(Some)
+}
+
+/// Counts what the journal has committed, and what it could not.
+pub(super) struct Observer {
+    pub(super) follower: Arc<OnceLock<StoreWaker>>,
+    pub(super) ledger: Ledger,
+    /// Locked by the journal's thread, once for each commit, and at the end of the run.
+    pub(super) committed: Arc<Mutex<Latency>>,
+}
+
+impl journal::Observer for Observer {
+    fn committed(&mut self, block: &journal::Committed, commit_ns: i64) {
+        self.ledger
+            .source(block.source)
+            .add_journaled(block.samples);
+        if block.samples > 0 {
+            // Nobody else wants it before the run is over.
+            let mut latency = self
+                .committed
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            latency.record_ns(block.read_ns, commit_ns);
+        }
+    }
+
+    fn durable(&mut self, _seq: u64) {
+        if let Some(follower) = self.follower.get() {
+            follower.wake();
+        }
+    }
+
+    fn failed(&mut self, block: &journal::Committed) {
+        let counts = self.ledger.source(block.source);
+        counts.add_dropped(GapReason::JournalFailed, block.samples);
+    }
+}
