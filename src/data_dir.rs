@@ -19,6 +19,9 @@ const MARK: &str = "KYMO";
 const MARK_TEXT: &str = "kymo data directory, format 1\n\
     Written by kymo. `kymo export`, `kymo journal verify` read it; do not change files by hand.\n";
 
+/// The mark, before it is in its place.
+const MARK_ASIDE: &str = "kymo.mark";
+
 const MARK_START: &str = "kymo data directory, format ";
 const FORMAT: u32 = 1;
 
@@ -114,7 +117,8 @@ impl DataDir {
         lock.set_len(0).map_err(io("write", &lock_path))?;
         writeln!(writer, "{}", std::process::id()).map_err(io("write", &lock_path))?;
         if !marked {
-            write_mark(path).map_err(io("write into", path))?;
+            put_whole(path, MARK_ASIDE, MARK, MARK_TEXT.as_bytes())
+                .map_err(io("write into", path))?;
         }
         Ok(Self {
             path: path.to_owned(),
@@ -182,8 +186,9 @@ fn check(path: &Path) -> Result<bool, Error> {
                 path: path.to_owned(),
                 source,
             })?;
-            // A lock alone is what a crash between lock and mark leaves.
-            let foreign = entries.flatten().any(|entry| entry.file_name() != LOCK);
+            // A lock, and a mark that is not in its place, are what a crash leaves before the mark.
+            let ours = |name: &std::ffi::OsStr| name == LOCK || name == MARK_ASIDE;
+            let foreign = entries.flatten().any(|entry| !ours(&entry.file_name()));
             if foreign {
                 Err(Error::Foreign {
                     path: path.to_owned(),
@@ -200,14 +205,14 @@ fn check(path: &Path) -> Result<bool, Error> {
     }
 }
 
-/// Writes the mark aside, syncs it, and puts it in its place: half a mark is never seen.
-fn write_mark(path: &Path) -> io::Result<()> {
-    let aside = path.join(LOCK).with_extension("mark");
+/// Writes a small file aside, syncs it, and puts it in its place, on disk when this returns: half of it is never seen.
+pub(crate) fn put_whole(dir: &Path, aside: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let aside = dir.join(aside);
     let mut file = File::create(&aside)?;
-    file.write_all(MARK_TEXT.as_bytes())?;
+    file.write_all(bytes)?;
     file.sync_all()?;
-    fs::rename(&aside, path.join(MARK))?;
-    File::open(path)?.sync_all()
+    fs::rename(&aside, dir.join(name))?;
+    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]
@@ -244,6 +249,15 @@ mod tests {
             .flatten()
             .collect();
         assert_eq!(names.len(), 1);
+    }
+
+    #[test]
+    fn a_directory_that_a_crash_left_without_its_mark_is_taken() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        fs::write(dir.path().join(LOCK), "1\n").expect("a file");
+        fs::write(dir.path().join(MARK_ASIDE), "kymo da").expect("a file");
+        DataDir::take(dir.path()).expect("it is nobody else's");
+        readable(dir.path()).expect("it is marked");
     }
 
     #[test]

@@ -138,6 +138,8 @@ impl Run {
                     follower: Arc::clone(&follower),
                     ledger: ledger.clone(),
                     committed: Arc::clone(&committed),
+                    reads_ns: Vec::new(),
+                    commit_ns: 0,
                 }),
                 room: Arc::new({
                     let gate = gate.clone();

@@ -3,7 +3,7 @@
 //!
 //! The writer is this same test binary, started anew with [`DIR`] in its environment.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -21,6 +21,8 @@ const ROUNDS: u64 = 50;
 const DIR: &str = "KYMO_TEST_JOURNAL_DIR";
 /// Tells a child its round, which all its blocks state.
 const ROUND: &str = "KYMO_TEST_JOURNAL_ROUND";
+/// The test that both are.
+const NAME: &str = "what_was_told_to_be_durable_outlives_the_process";
 /// What a child writes before a durable seq.
 const WORD: &str = "durable ";
 const FRAMES: usize = 64;
@@ -87,15 +89,10 @@ fn setup(run: String, observer: impl Observer + 'static) -> Setup {
 }
 
 /// The child: writes until it is killed.
-#[test]
-#[ignore = "started by the other test, to be killed"]
-fn write_until_killed() {
-    let Some(dir) = std::env::var_os(DIR) else {
-        return;
-    };
+fn write_until_killed(dir: &Path) {
     let round: u64 = std::env::var(ROUND).unwrap().parse().unwrap();
     let setup = setup(format!("{{\"round\":{round}}}"), Tell);
-    let (_journal, mut sender, _) = open(Path::new(&dir), setup).unwrap();
+    let (_journal, mut sender, _) = open(dir, setup).unwrap();
     for number in 0.. {
         let mut next = block(round, number);
         while let Err(refused) = sender.try_append_block(next) {
@@ -108,7 +105,7 @@ fn write_until_killed() {
 
 fn start_child(dir: &Path, round: u64) -> Child {
     Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "write_until_killed", "--ignored", "--nocapture"])
+        .args(["--exact", NAME, "--nocapture"])
         .env(DIR, dir)
         .env(ROUND, round.to_string())
         .stdout(Stdio::piped())
@@ -210,6 +207,9 @@ fn look_in(dir: &Path, round: u64) -> (Recovery, Closed) {
 
 #[test]
 fn what_was_told_to_be_durable_outlives_the_process() {
+    if let Some(dir) = std::env::var_os(DIR) {
+        return write_until_killed(Path::new(&dir));
+    }
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("journal");
     let mut rng = fastrand::Rng::with_seed(17);
@@ -240,23 +240,4 @@ fn what_was_told_to_be_durable_outlives_the_process() {
     assert!(report.runs.len() >= 10);
     assert_eq!(report.runs.last().unwrap().last_seq, next_seq - 1);
     assert!(blocks > 100 * ROUNDS, "{blocks} blocks in all");
-}
-
-#[test]
-fn the_child_does_nothing_unless_it_is_told_where() {
-    // Whoever runs all ignored tests runs it too.
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "write_until_killed", "--ignored"])
-        .env_remove(DIR)
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut output = String::new();
-    child
-        .stdout
-        .take()
-        .unwrap()
-        .read_to_string(&mut output)
-        .unwrap();
-    assert!(child.wait().unwrap().success(), "{output}");
 }

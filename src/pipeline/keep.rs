@@ -52,6 +52,10 @@ pub(super) struct Observer {
     pub(super) ledger: Ledger,
     /// Locked by the journal's thread, once for each commit, and at the end of the run.
     pub(super) committed: Arc<Mutex<Latency>>,
+    /// When the blocks of the commit under way were read, ns: its memory is kept from commit to commit.
+    pub(super) reads_ns: Vec<i64>,
+    /// When that commit was.
+    pub(super) commit_ns: i64,
 }
 
 impl journal::Observer for Observer {
@@ -60,16 +64,18 @@ impl journal::Observer for Observer {
             .source(block.source)
             .add_journaled(block.samples);
         if block.samples > 0 {
-            // Nobody else wants it before the run is over.
-            let mut latency = self
-                .committed
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            latency.record_ns(block.read_ns, commit_ns);
+            self.reads_ns.push(block.read_ns);
+            self.commit_ns = commit_ns;
         }
     }
 
     fn durable(&mut self, _seq: u64) {
+        let latency = self.committed.lock();
+        let mut latency = latency.unwrap_or_else(PoisonError::into_inner);
+        for read_ns in self.reads_ns.drain(..) {
+            latency.record_ns(read_ns, self.commit_ns);
+        }
+        drop(latency);
         if let Some(follower) = self.follower.get() {
             follower.wake();
         }

@@ -19,10 +19,9 @@ mod sums;
 use std::fmt;
 use std::path::PathBuf;
 
-use super::read::Archive;
-use super::{Error, layout, parse_run};
+use super::read::{Archive, Run};
+use super::{Error, layout};
 use crate::journal;
-use crate::run_record::RunRecord;
 
 use look::Place;
 use part::Part;
@@ -173,19 +172,8 @@ pub fn audit(
         in_use: archive.in_use(),
         ..Audit::default()
     };
-    let found = journal::runs(archive.journal())?;
-    let mut runs: Vec<RunRecord> = Vec::new();
-    for run in archive.runs()? {
-        if wants(&run.record.run) {
-            runs.push(run.record);
-        }
-    }
-    let mut spans: Vec<(String, u64, Option<u64>)> = Vec::new();
-    for (index, run) in found.iter().enumerate() {
-        let end_seq = found.get(index + 1).map(|next| next.first_seq);
-        let record = parse_run(run.first_seq, run.record.as_bytes())?;
-        spans.push((record.run, run.first_seq, end_seq));
-    }
+    let all = archive.runs()?;
+    let runs: Vec<&Run> = all.iter().filter(|run| wants(&run.record.run)).collect();
     let mut total = stored_bytes(archive, &runs)?;
     let mut done = 0;
     let report = verify(archive, |now| {
@@ -194,13 +182,12 @@ pub fn audit(
     })?;
     total += done;
     audit.journal_records = report.records;
-    for record in &runs {
-        let span = spans.iter().find(|(run, ..)| *run == record.run);
+    for run in &runs {
         let place = Place {
-            record,
-            first_seq: span.map(|(_, first, _)| *first),
-            end_seq: span.and_then(|(.., end)| *end),
-            is_running: audit.in_use && span.is_some_and(|(.., end)| end.is_none()),
+            record: &run.record,
+            first_seq: run.first_seq,
+            end_seq: run.end_seq,
+            is_running: audit.in_use && run.first_seq.is_some() && run.end_seq.is_none(),
         };
         let mut run = look_at(archive, &place, &mut |bytes| {
             done += bytes;
@@ -214,7 +201,7 @@ pub fn audit(
     audit.journal_findings = of_journal(&report, audit.in_use, is_last_closed);
     for name in layout::runs(archive.store())? {
         if layout::read_run(&archive.store().join(&name))?.is_none()
-            && spans.iter().all(|(run, ..)| *run != name)
+            && all.iter().all(|run| run.record.run != name)
             && !layout::lanes(archive.store(), &name)?.is_empty()
         {
             audit.journal_findings.push(Finding {
@@ -345,11 +332,11 @@ fn of_journal(report: &journal::Report, in_use: bool, is_last_closed: bool) -> V
     findings
 }
 
-fn stored_bytes(archive: &Archive, runs: &[RunRecord]) -> Result<u64, Error> {
+fn stored_bytes(archive: &Archive, runs: &[&Run]) -> Result<u64, Error> {
     let mut bytes = 0;
     for run in runs {
-        for lane in layout::lanes(archive.store(), &run.run)? {
-            let listing = layout::list(&archive.store().join(&run.run).join(&lane))?;
+        for lane in layout::lanes(archive.store(), &run.record.run)? {
+            let listing = layout::list(&archive.store().join(&run.record.run).join(&lane))?;
             bytes += listing.segments.iter().map(|s| s.bytes).sum::<u64>();
         }
     }

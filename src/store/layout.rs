@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Error;
+use crate::data_dir;
 use crate::run_record::RunRecord;
 
 /// The lane directory of a run's events.
@@ -130,11 +131,23 @@ impl Listing {
     }
 }
 
-/// Lists a lane's directory.
+/// Lists a lane's directory as it was at one moment: while a merged segment takes the place of its parts, a single
+/// reading of the directory may show neither.
 ///
 /// # Errors
 /// If it cannot be read. A lane that is not there has no segments.
 pub fn list(lane: &Path) -> Result<Listing, Error> {
+    let mut listing = list_once(lane)?;
+    loop {
+        let again = list_once(lane)?;
+        if again.segments == listing.segments {
+            return Ok(again);
+        }
+        listing = again;
+    }
+}
+
+fn list_once(lane: &Path) -> Result<Listing, Error> {
     let mut listing = Listing::default();
     for path in entries(lane)? {
         let file_name = path
@@ -181,15 +194,8 @@ pub(super) fn write_json(dir: &Path, name: &str, json: &[u8]) -> Result<(), Erro
         return Ok(());
     }
     make_dir(dir)?;
-    let aside = dir.join(format!("{name}.{ASIDE}"));
-    let write = || {
-        let mut file = std::fs::File::create(&aside)?;
-        std::io::Write::write_all(&mut file, json)?;
-        file.sync_all()?;
-        std::fs::rename(&aside, &path)
-    };
-    write().map_err(Error::io("write", &path))?;
-    sync_dir(dir)
+    let aside = format!("{name}.{ASIDE}");
+    data_dir::put_whole(dir, &aside, name, json).map_err(Error::io("write", &path))
 }
 
 /// The record of the run whose directory this is, if it can be read.

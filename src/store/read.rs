@@ -36,7 +36,7 @@ use std::path::{Path, PathBuf};
 pub use lane::{Amount, LaneRows, Rows};
 pub use overview::{LaneOverview, Overview};
 
-use super::layout::{self, Listing};
+use super::layout;
 use super::{CURSOR, DIR, Error};
 use crate::data_dir;
 use crate::journal;
@@ -56,9 +56,9 @@ pub struct Run {
     /// What it says of itself.
     pub record: RunRecord,
     /// Its first record in the journal, if any of it is there still.
-    first_seq: Option<u64>,
+    pub(in crate::store) first_seq: Option<u64>,
     /// The first record of the run behind it.
-    end_seq: Option<u64>,
+    pub(in crate::store) end_seq: Option<u64>,
 }
 
 /// Channels of one lane of a run.
@@ -209,7 +209,7 @@ impl Archive {
     }
 
     /// How far the store has come.
-    fn cursor(&self) -> Result<u64, Error> {
+    pub(in crate::store) fn cursor(&self) -> Result<u64, Error> {
         let cursors = journal::cursors(&self.journal)?;
         Ok(cursors
             .iter()
@@ -235,19 +235,6 @@ impl Archive {
         // Everything up to the cursor is in segments, whichever lane's.
         let from = (stored_seq + 1).max(first_seq).max(cursor + 1);
         tail::Tail::open(self, run, from, source).map(Some)
-    }
-}
-
-/// Lists a lane's directory as it was at one moment: while a merged segment takes the place of its parts, a single
-/// reading of the directory may show neither.
-fn list(dir: &Path) -> Result<Listing, Error> {
-    let mut listing = layout::list(dir)?;
-    loop {
-        let again = layout::list(dir)?;
-        if again.segments == listing.segments {
-            return Ok(again);
-        }
-        listing = again;
     }
 }
 

@@ -31,6 +31,9 @@ pub struct Limits {
     pub bytes: Option<u64>,
 }
 
+/// Times at which the store's place in the journal is remembered, over the journal's age.
+const PASSED_MAX: u32 = 256;
+
 /// Why a segment went that no limit asked for.
 const DISK: &str = "disk";
 
@@ -100,8 +103,13 @@ impl Keeper {
     fn prune_journal(&mut self) -> Result<(), Error> {
         let now = Instant::now();
         let stored = self.setup.status.stored_seq.load(Ordering::Acquire);
-        self.passed.push((now, stored));
         let age = self.setup.options.journal_age;
+        // However long the age, some hundreds of entries are enough to tell it.
+        let step = age / PASSED_MAX;
+        let is_due = |(at, _): &(Instant, u64)| now.duration_since(*at) >= step;
+        if self.passed.last().is_none_or(is_due) {
+            self.passed.push((now, stored));
+        }
         let old = self
             .passed
             .partition_point(|(at, _)| now.duration_since(*at) >= age);

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::lab::{expect_status, journal_of, json, kymo, output, text, wait_until};
+use super::lab::{endless, expect_status, journal_of, json, kymo, output, text};
 
 fn run_for(duration: &str, data: &Path) -> std::process::Output {
     output(
@@ -64,14 +64,7 @@ fn a_foreign_directory_is_refused_and_left_alone() {
 fn a_second_run_in_the_same_directory_is_refused() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let data = dir.path().join("data");
-    let mut first = kymo()
-        .args(["run", "--duration", "60s"])
-        .arg("--data-dir")
-        .arg(&data)
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .expect("the program can be started");
-    wait_until("the first run is there", || !segments(&data).is_empty());
+    let mut first = endless(&data, &[]);
     let second = run_for("1s", &data);
     let repair = output(
         kymo()
@@ -254,19 +247,7 @@ fn a_damaged_journal_is_told_repaired_and_gone_on_with() {
 fn a_torn_tail_is_cut_and_said() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let data = dir.path().join("data");
-    let mut child = kymo()
-        .args(["run", "--duration", "60s"])
-        .arg("--data-dir")
-        .arg(&data)
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .expect("the program can be started");
-    wait_until("something is recorded", || {
-        segments(&data)
-            .first()
-            .and_then(|path| fs::metadata(path).ok())
-            .is_some_and(|found| found.len() > 300_000)
-    });
+    let mut child = endless(&data, &[]);
     child.kill().expect("it can be killed");
     child.wait().expect("it ends");
     let segment = segments(&data).pop().expect("a segment");

@@ -1,7 +1,8 @@
 //! What the tests of the whole program share: the program, a run in this process, and what is in a journal.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use kymo::clock::Clock;
@@ -49,6 +50,22 @@ pub(crate) fn expect_status(output: &Output, status: i32) {
 pub(crate) fn json(path: &Path) -> Value {
     let bytes = std::fs::read(path).expect("the file is there");
     serde_json::from_slice(&bytes).expect("it is JSON")
+}
+
+/// A run that goes on until it is told to stop, once it records.
+pub(crate) fn endless(data: &Path, args: &[&OsStr]) -> Child {
+    let mut command = kymo();
+    command.arg("run").arg("--data-dir").arg(data).args(args);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    wait_until("the run records", || {
+        let segments = std::fs::read_dir(journal_of(data))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let sizes = segments.filter_map(|segment| Some(segment.metadata().ok()?.len()));
+        sizes.sum::<u64>() > 300_000
+    });
+    child.expect("the program can be started")
 }
 
 /// Waits until something is so.

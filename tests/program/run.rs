@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Child;
 
 use kymo::stage::calibrate::ThermocoupleKind;
 use kymo::stage::thermocouple::{celsius, millivolt};
@@ -10,7 +10,7 @@ use kymo_simulators::expected;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use super::lab::{expect_status, journal_of, json, kymo, output, text, wait_until};
+use super::lab::{endless, expect_status, json, kymo, output, text, wait_until};
 
 /// A table of CSV: each column's cells that are not empty, with the time of their row.
 pub(crate) fn columns(csv: &str) -> HashMap<String, Vec<(i64, f64)>> {
@@ -213,27 +213,6 @@ fn an_export_is_narrowed_by_channel_time_and_run() {
     );
 }
 
-/// A run that goes on until it is told to stop, once it records.
-fn endless(data: &Path, report: &Path) -> Child {
-    let mut command = kymo();
-    command
-        .arg("run")
-        .arg("--data-dir")
-        .arg(data)
-        .arg("--report")
-        .arg(report);
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    wait_until("the run records", || {
-        let segments = std::fs::read_dir(journal_of(data))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let sizes = segments.filter_map(|segment| Some(segment.metadata().ok()?.len()));
-        sizes.sum::<u64>() > 300_000
-    });
-    child.expect("the program can be started")
-}
-
 fn signal(child: &Child, signal: Signal) {
     kill_process(Pid::from_child(child), signal).expect("it can be signalled");
 }
@@ -253,7 +232,7 @@ fn a_signal_ends_the_run_in_order() {
     for order in [Signal::INT, Signal::TERM] {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let (data, report) = (dir.path().join("data"), dir.path().join("report.json"));
-        let child = endless(&data, &report);
+        let child = endless(&data, &["--report".as_ref(), report.as_os_str()]);
         signal(&child, order);
         assert_eq!(status_of(child), Some(0));
         assert_eq!(json(&report)["ledger"]["balanced"], true);
@@ -265,7 +244,7 @@ fn a_signal_ends_the_run_in_order() {
 fn a_second_signal_ends_the_run_at_once() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let (data, report) = (dir.path().join("data"), dir.path().join("report.json"));
-    let child = endless(&data, &report);
+    let child = endless(&data, &["--report".as_ref(), report.as_os_str()]);
     signal(&child, Signal::INT);
     signal(&child, Signal::TERM);
     assert_eq!(status_of(child), Some(1));

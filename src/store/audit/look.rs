@@ -6,12 +6,12 @@ use std::path::PathBuf;
 
 use super::part::{self, Drops, Part};
 use super::{Finding, RunAudit, RunState};
-use crate::journal::{self, BlockSummary, DecodedBlock, Filter, From, Kind, Next, Reader, Until};
+use crate::journal::{BlockSummary, DecodedBlock, Filter, From, Kind, Next, Reader, Until};
 use crate::run_record::RunRecord;
+use crate::store::Error;
 use crate::store::layout::{self, EVENTS, LEDGER, Listing};
 use crate::store::read::Archive;
 use crate::store::removed::{self, Removed};
-use crate::store::{CURSOR, Error};
 
 /// A run, and where it stands in the journal.
 pub(super) struct Place<'a> {
@@ -74,7 +74,7 @@ pub(super) fn look(archive: &Archive, place: &Place<'_>) -> Result<(RunAudit, Ve
         drops: Drops::default(),
     };
     // Before the listings: what is finished meanwhile is then in the journal all the same.
-    let cursor = cursor(archive)?;
+    let cursor = archive.cursor()?;
     let (events, events_seq) = look.events()?;
     let mut lanes = Vec::new();
     for (source, source_record) in record.sources.iter().enumerate() {
@@ -103,13 +103,6 @@ pub(super) fn look(archive: &Archive, place: &Place<'_>) -> Result<(RunAudit, Ve
     let parts = lanes.into_iter().flat_map(|lane| lane.parts);
     let parts = parts.chain(events).collect();
     Ok((look.found, parts))
-}
-
-/// How far the store has come.
-pub(super) fn cursor(archive: &Archive) -> Result<u64, Error> {
-    let cursors = journal::cursors(archive.journal())?;
-    let found = cursors.iter().find(|(name, _)| name == CURSOR);
-    Ok(found.map_or(0, |(_, seq)| *seq))
 }
 
 impl Look<'_> {

@@ -14,7 +14,7 @@ use parquet::file::statistics::Statistics;
 
 use super::tail::Tail;
 use super::{Archive, Lane, Range, Run};
-use crate::store::layout::Segment;
+use crate::store::layout::{self, Segment};
 use crate::store::{Error, removed};
 
 /// Rows given at once at most.
@@ -88,7 +88,7 @@ impl LaneRows {
         // Before the listing: what is finished meanwhile is then in the journal all the same.
         let cursor = archive.cursor()?;
         let dir = archive.lane_dir(run, lane.source, lane.lane);
-        let segments = super::list(&dir)?.segments;
+        let segments = layout::list(&dir)?.segments;
         let amount = Amount {
             bytes: segments.iter().map(|segment| segment.bytes).sum(),
             ..Amount::default()
@@ -202,7 +202,7 @@ impl LaneRows {
 
     /// A segment went away: it was merged into another, or removed. What is behind what has been given out.
     fn look_again(&mut self) -> Result<(), Error> {
-        let mut segments: VecDeque<Segment> = super::list(&self.dir)?.segments.into();
+        let mut segments: VecDeque<Segment> = layout::list(&self.dir)?.segments.into();
         segments.retain(|segment| segment.last_seq > self.done_seq);
         self.segments = segments;
         Ok(())

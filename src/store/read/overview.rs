@@ -65,7 +65,7 @@ impl LaneOverview {
     }
 
     fn add_segments(&mut self, dir: &Path) -> Result<(), Error> {
-        let listing = super::list(dir)?;
+        let listing = layout::list(dir)?;
         self.done_seq = listing.last_seq().max(removed_seq(dir)?);
         for segment in &listing.segments {
             let file = std::fs::File::open(&segment.path);
@@ -173,7 +173,7 @@ impl Archive {
 
     /// Appends the events that are in segments; up to which record they are.
     fn stored_events(&self, run: &Run, rows: &mut Vec<EventRow>) -> Result<u64, Error> {
-        let listing = super::list(&self.store.join(&run.record.run).join(EVENTS))?;
+        let listing = layout::list(&self.store.join(&run.record.run).join(EVENTS))?;
         for segment in &listing.segments {
             crate::store::events::read(&segment.path, rows)?;
         }
