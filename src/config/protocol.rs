@@ -1,5 +1,7 @@
 //! `[source.NAME.protocol]`, and what each channel says about its place on the wire.
 
+mod receiver;
+
 use std::ops::Range;
 
 use kymo_drivers::protocol::packet::checksum;
@@ -33,6 +35,13 @@ impl Places {
 
 const HELP: &str = "add [source.NAME.protocol] with type = \"lines\" or type = \"packet\"";
 
+const KINDS: [(&str, Kind); 4] = [
+    ("lines", Kind::Lines),
+    ("packet", Kind::Packet),
+    ("nmea", Kind::Nmea),
+    ("ubx", Kind::Ubx),
+];
+
 /// Reads the protocol of a source whose link may begin in the middle of a line, or not.
 pub(super) fn read(
     source: &Section<'_>,
@@ -41,13 +50,12 @@ pub(super) fn read(
 ) -> Option<Protocol> {
     let section = source.need_table("protocol", HELP)?;
     let mut places = Places::default();
-    let kind = section.need(
-        "type",
-        choice(&[("lines", Kind::Lines), ("packet", Kind::Packet)]),
-    )?;
+    let kind = section.need("type", choice(&KINDS))?;
     let (options, frame_bytes) = match kind.value {
         Kind::Lines => (lines(&section, channels, starts_whole, &mut places)?, None),
         Kind::Packet => packet(&section, channels, &mut places)?,
+        Kind::Nmea => (receiver::nmea(&section, channels, &mut places)?, None),
+        Kind::Ubx => (receiver::ubx(&section, channels, &mut places)?, None),
     };
     section.finish();
     // What only the protocol itself can judge: whether the parts fit each other.
@@ -78,6 +86,8 @@ pub(super) fn read(
 enum Kind {
     Lines,
     Packet,
+    Nmea,
+    Ubx,
 }
 
 fn lines(

@@ -47,6 +47,14 @@ pub(super) fn text(value: &DeValue<'_>) -> Read<String> {
     }
 }
 
+/// A list of strings that are not empty.
+pub(super) fn texts(value: &DeValue<'_>) -> Read<Vec<String>> {
+    let array = value
+        .as_array()
+        .ok_or_else(|| Wrong::kind(value, "a list of strings"))?;
+    array.iter().map(|item| text(item.get_ref())).collect()
+}
+
 /// `true` or `false`.
 pub(super) fn flag(value: &DeValue<'_>) -> Read<bool> {
     value

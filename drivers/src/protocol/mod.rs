@@ -11,7 +11,9 @@
 //! **Must not know.** Where bytes come from, what time it is, what becomes of the frames.
 
 pub mod lines;
+pub mod nmea;
 pub mod packet;
+pub mod ubx;
 
 use crate::frames::Frames;
 
@@ -42,6 +44,10 @@ pub enum Options {
     Lines(lines::Options),
     /// Binary packets.
     Packet(packet::Options),
+    /// Sentences of NMEA 0183.
+    Nmea(nmea::Options),
+    /// Binary messages of u-blox receivers, and sentences.
+    Ubx(ubx::Options),
 }
 
 /// A declaration that cannot work.
@@ -64,6 +70,8 @@ impl Options {
         match self {
             Self::Lines(options) => Ok(Box::new(lines::Lines::new(options)?)),
             Self::Packet(options) => Ok(Box::new(packet::Packet::new(options)?)),
+            Self::Nmea(options) => Ok(Box::new(nmea::Nmea::new(options)?)),
+            Self::Ubx(options) => Ok(Box::new(ubx::Ubx::new(options)?)),
         }
     }
 }

@@ -65,11 +65,45 @@ pub(crate) fn cobs(bytes: &[u8]) -> Vec<u8> {
     encoded
 }
 
+/// A sentence with its checksum, or a wrong one, and its line end.
+pub(crate) fn sentence(text: &str, is_damaged: bool) -> Vec<u8> {
+    let mut sum = 0;
+    for byte in text.bytes().skip(1) {
+        sum ^= byte;
+    }
+    let sum = if is_damaged { sum ^ 0x13 } else { sum };
+    format!("{text}*{sum:02X}\r\n").into_bytes()
+}
+
+/// Fletcher's checksum as u-blox computes it.
+pub(crate) fn ubx_checksum(bytes: &[u8]) -> [u8; 2] {
+    let mut sums = [0_u32; 2];
+    for byte in bytes {
+        sums[0] += u32::from(*byte);
+        sums[1] += sums[0] % 256;
+    }
+    sums.map(|sum| u8::try_from(sum % 256).unwrap())
+}
+
+/// A binary message of a u-blox receiver.
+pub(crate) fn ubx_frame(class: u8, number: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0xB5, 0x62, class, number];
+    frame.extend(u16::try_from(payload.len()).unwrap().to_le_bytes());
+    frame.extend(payload);
+    let sums = ubx_checksum(&frame[2..]);
+    frame.extend(sums);
+    frame
+}
+
 #[test]
 fn the_encoders_meet_known_values() {
     assert_eq!(crc_ibm_3740(b"123456789"), 0x29B1);
     assert_eq!(crc_modbus(b"123456789"), 0x4B37);
     assert_eq!(sum16(b"\xFF\x02"), 0x0101);
+    // The example that every description of GGA repeats, and the poll of CFG-RATE.
+    let gga = "$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,";
+    assert!(sentence(gga, false).ends_with(b",,*47\r\n"));
+    assert_eq!(ubx_frame(6, 8, &[]), [0xB5, 0x62, 6, 8, 0, 0, 0x0E, 0x30]);
     assert_eq!(cobs(&[]), [1, 0]);
     assert_eq!(cobs(&[0]), [1, 1, 0]);
     assert_eq!(cobs(&[0x11, 0x22, 0, 0x33]), [3, 0x11, 0x22, 2, 0x33, 0]);

@@ -3,10 +3,10 @@
 use kymo_drivers::protocol::packet::{
     self, ByteOrder, Checksum, Counter, Field, Framing, Length, Scalar, checksum,
 };
-use kymo_drivers::protocol::{Options, Protocol, lines};
+use kymo_drivers::protocol::{Options, Protocol, lines, nmea, ubx};
 
 use crate::common::Row;
-use crate::encode::{cobs, crc_ibm_3740, crc_modbus, sum16};
+use crate::encode::{cobs, crc_ibm_3740, crc_modbus, sentence, sum16, ubx_frame};
 
 pub(crate) type Values = [i16; 3];
 
@@ -24,7 +24,16 @@ pub(crate) enum Kind {
     KeyValue,
     /// `P 1/2/3`
     Pattern,
+    /// `$PTST,1,2,3*hh`
+    Sentence,
+    /// `$GPRMC,hhmmss.ss,1,2,3*hh`: each a moment of its own.
+    Epoch,
+    /// `B5 62`, class 0A, number 01, eight bytes of payload.
+    Ubx,
 }
+
+/// The longest payload that [`Kind::Ubx`] believes.
+pub(crate) const PAYLOAD_MAX: usize = 32;
 
 /// The longest packet that [`Kind::Sized`] believes.
 pub(crate) const SIZED_MAX: usize = 24;
@@ -32,18 +41,26 @@ pub(crate) const SIZED_MAX: usize = 24;
 pub(crate) const LINE_MAX: usize = 64;
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 6] = [
+    pub(crate) const ALL: [Kind; 9] = [
         Self::Sync,
         Self::Cobs,
         Self::Sized,
         Self::Separated,
         Self::KeyValue,
         Self::Pattern,
+        Self::Sentence,
+        Self::Epoch,
+        Self::Ubx,
     ];
     pub(crate) const PACKETS: [Kind; 3] = [Self::Sync, Self::Cobs, Self::Sized];
 
     pub(crate) fn is_text(self) -> bool {
         !Self::PACKETS.contains(&self)
+    }
+
+    /// How many frames are gone with a damaged one: of an epoch the rest may have come.
+    pub(crate) fn gone_with_a_damaged_frame(self) -> Option<u64> {
+        (self != Self::Epoch).then_some(1)
     }
 
     pub(crate) fn options(self) -> Options {
@@ -89,6 +106,29 @@ impl Kind {
             }),
             Self::Pattern => text(lines::Form::Pattern {
                 pattern: r"^P (?<x>\S+)/(?<y>\S+)/(?<z>\S+)$".to_owned(),
+            }),
+            Self::Sentence => Options::Nmea(nmea::Options {
+                fields: [1, 2, 3].map(|index| numbered("PTST", index)).to_vec(),
+                rules: rules(nmea::FrameBy::Sentence),
+            }),
+            Self::Epoch => Options::Nmea(nmea::Options {
+                fields: [2, 3, 4].map(|index| numbered("GPRMC", index)).to_vec(),
+                rules: rules(nmea::Rules::default().frame),
+            }),
+            Self::Ubx => Options::Ubx(ubx::Options {
+                fields: [0, 2, 4]
+                    .map(|at| ubx::Field::Message {
+                        message: "0A 01".to_owned(),
+                        value: ubx::Value::At {
+                            at,
+                            number: ubx::Number::I2,
+                            bits: None,
+                            scale: 1.0,
+                        },
+                    })
+                    .to_vec(),
+                rules: rules(nmea::FrameBy::Sentence),
+                payload_bytes_max: PAYLOAD_MAX,
             }),
         }
     }
@@ -148,6 +188,23 @@ impl Kind {
             Self::Separated => format!("{x}, {y}{mark},{z}\r\n").into_bytes(),
             Self::KeyValue => format!("z={z}  x={x} t=7 y={y}{mark}\n").into_bytes(),
             Self::Pattern => format!("P {x}/{y}{mark}/{z}\n").into_bytes(),
+            Self::Sentence => sentence(&format!("$PTST,{x},{y},{z}"), damage != 0),
+            Self::Epoch => {
+                let hundredths = count % 8_640_000;
+                let (minutes, rest) = (hundredths / 6000, hundredths % 6000);
+                let (hours, minutes) = (minutes / 60, minutes % 60);
+                let (seconds, part) = (rest / 100, rest % 100);
+                let time = format!("{hours:02}{minutes:02}{seconds:02}.{part:02}");
+                sentence(&format!("$GPRMC,{time},{x},{y},{z}"), damage != 0)
+            }
+            Self::Ubx => {
+                let mut payload: Vec<u8> = [x, y, z].iter().flat_map(|v| v.to_le_bytes()).collect();
+                payload.extend(u16::try_from(count % 65_536).unwrap().to_le_bytes());
+                let mut frame = ubx_frame(0x0A, 0x01, &payload);
+                let last = frame.len() - 1;
+                frame[last] ^= damage.to_le_bytes()[0];
+                frame
+            }
         }
     }
 }
@@ -170,6 +227,25 @@ pub(crate) fn text(form: lines::Form) -> Options {
         first_line_whole: true,
         line_bytes_max: LINE_MAX,
     })
+}
+
+fn numbered(sentence: &str, index: usize) -> nmea::Field {
+    nmea::Field {
+        sentence: sentence.to_owned(),
+        value: nmea::Value::At {
+            index,
+            kind: nmea::FieldKind::Number,
+            part: None,
+        },
+    }
+}
+
+fn rules(frame: nmea::FrameBy) -> nmea::Rules {
+    nmea::Rules {
+        frame,
+        sentence_bytes_max: LINE_MAX,
+        ..nmea::Rules::default()
+    }
 }
 
 /// A checksum of two bytes at the packet's end, over all from `from` up to it.

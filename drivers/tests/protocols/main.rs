@@ -10,5 +10,8 @@ mod kinds;
 mod model;
 mod packets;
 mod properties;
+mod receiver_model;
+mod receivers;
+mod receivers_ubx;
 mod suite;
 mod text;

@@ -5,6 +5,7 @@ use kymo_drivers::block::GapReason;
 use crate::common::{Decoded, Lost, Row};
 use crate::encode::{crc_ibm_3740, crc_modbus, sum16};
 use crate::kinds::{Kind, LINE_MAX, SIZED_MAX};
+use crate::receiver_model::{Found, look};
 
 /// What must come of a stream, and what became of each of its bytes.
 #[derive(Debug, Default)]
@@ -24,6 +25,7 @@ pub(crate) fn expect(kind: Kind, first_line_whole: bool, bytes: &[u8]) -> Expect
     match kind {
         Kind::Sync | Kind::Sized => expected.packets(kind, bytes),
         Kind::Cobs => expected.stuffed(bytes),
+        Kind::Sentence | Kind::Epoch | Kind::Ubx => expected.messages(kind, bytes),
         _ => expected.lines(kind, first_line_whole, bytes),
     }
     expected
@@ -45,7 +47,8 @@ impl Expected {
                 (missing > 0).then_some((known, reason))
             }
             (None, _) if self.started && self.corrupt > 0 => {
-                Some((Some(self.corrupt), GapReason::Corrupt))
+                let known = kind.gone_with_a_damaged_frame().map(|_| self.corrupt);
+                Some((known, GapReason::Corrupt))
             }
             _ => None,
         };
@@ -106,6 +109,56 @@ impl Expected {
                     self.corrupt();
                     corrupt_to = at + length;
                 }
+            }
+            if at < corrupt_to {
+                self.corrupt_bytes += 1;
+            } else {
+                self.decoded.tally.skipped_bytes += 1;
+            }
+            at += 1;
+        }
+        self.decoded.pending = bytes.len() - at;
+    }
+
+    fn messages(&mut self, kind: Kind, bytes: &[u8]) {
+        let mut corrupt_to = 0;
+        let mut moment = None;
+        let mut at = 0;
+        while at < bytes.len() {
+            match look(kind, &bytes[at..]) {
+                Found::Short => break,
+                Found::Frame(length, row, time) => {
+                    at += length;
+                    corrupt_to = 0;
+                    if kind == Kind::Epoch && moment == time {
+                        self.passed_bytes += length;
+                    } else {
+                        moment = time;
+                        self.frame_bytes += length;
+                        self.good(kind, None, row, at);
+                    }
+                    continue;
+                }
+                Found::Other(length) => {
+                    at += length;
+                    corrupt_to = 0;
+                    self.passed_bytes += length;
+                    continue;
+                }
+                Found::Malformed(length) => {
+                    at += length;
+                    corrupt_to = 0;
+                    self.corrupt();
+                    self.corrupt_bytes += length;
+                    continue;
+                }
+                Found::Damaged(length) => {
+                    if at >= corrupt_to {
+                        self.corrupt();
+                        corrupt_to = at + length;
+                    }
+                }
+                Found::Nothing => {}
             }
             if at < corrupt_to {
                 self.corrupt_bytes += 1;

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use kymo_drivers::protocol::Options;
 
 use crate::common::{Row, cut, whole};
-use crate::kinds::{Kind, LINE_MAX, row, values};
+use crate::kinds::{Kind, LINE_MAX, PAYLOAD_MAX, row, values};
 use crate::model::expect;
 
 /// What a device, or the line to it, may do next.
@@ -25,7 +25,9 @@ enum Piece {
 }
 
 fn rubbish(length: usize) -> impl Strategy<Value = Vec<u8>> {
-    let telling = prop::sample::select(&b"\xAA\x55\x7E\x08\x0B\x00\x00\n\n\r ,/=#Pxyz17\t"[..]);
+    let telling = prop::sample::select(
+        &b"\xAA\x55\x7E\x08\x0B\x00\x00\n\n\r ,/=#Pxyz17\t$$!*GPTST\xB5\x62\x0A\x01"[..],
+    );
     prop::collection::vec(prop_oneof![telling, any::<u8>()], 0..length)
 }
 
@@ -55,6 +57,9 @@ fn stream(kind: Kind, pieces: &[Piece]) -> Vec<u8> {
             }
             Piece::Rubbish(rubbish) => bytes.extend(rubbish),
             Piece::FalseStart if kind == Kind::Sized => bytes.extend([0x7E, 0x14]),
+            Piece::FalseStart if kind == Kind::Ubx => bytes.extend([0xB5, 0x62, 0x0A, 0x01, 20, 0]),
+            Piece::FalseStart if kind == Kind::Sentence => bytes.extend(b"$PTST,1"),
+            Piece::FalseStart if kind == Kind::Epoch => bytes.extend(b"!GPRMC,0000"),
             Piece::FalseStart => bytes.extend([0xAA, 0x55]),
             Piece::Flood(byte, length) => bytes.extend(vec![*byte; *length]),
         }
@@ -131,8 +136,8 @@ proptest! {
         let before = bytes.len();
         bytes.extend((0..20).flat_map(|count| kind.frame(count, values(count))));
         // What is falsely assumed just before may claim more than has come: more comes.
-        if !kind.is_text() && kind != Kind::Cobs {
-            bytes.extend([0; 32]);
+        if !kind.is_text() && kind != Kind::Cobs || kind == Kind::Ubx {
+            bytes.extend([0; PAYLOAD_MAX + 8]);
         }
         let decoded = cut(kind.build(), &bytes, &places, 1_000);
         // Rubbish that is itself a good frame, and reaches into the first true one, is nobody's fault.

@@ -103,7 +103,8 @@ fn a_counter_that_wraps_loses_nothing_and_a_jump_over_its_end_is_counted() {
 
 #[test]
 fn a_frame_sent_twice_is_kept_twice() {
-    for kind in Kind::ALL {
+    // But a moment told twice is one moment.
+    for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::Epoch) {
         let counts = [0, 1, 1, 2];
         let decoded = whole(kind.build(), &stream(kind, counts));
         assert_eq!(decoded.rows, rows(counts), "{kind:?}");
@@ -123,7 +124,7 @@ fn a_damaged_frame_is_corrupt_once_and_not_lost_too() {
         assert_eq!(decoded.rows, rows((0..4).chain(5..9)), "{kind:?}");
         let lost = Lost {
             before: 4,
-            frames: Some(1),
+            frames: kind.gone_with_a_damaged_frame(),
             reason: GapReason::Corrupt,
         };
         assert_eq!(decoded.losses, [lost], "{kind:?}");
