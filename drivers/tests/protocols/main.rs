@@ -12,6 +12,8 @@ mod packets;
 mod properties;
 mod receiver_model;
 mod receivers;
+mod receivers_oracle;
+mod receivers_random;
 mod receivers_ubx;
 mod suite;
 mod text;
