@@ -2,7 +2,7 @@
 
 use kymo_drivers::block::GapReason;
 use kymo_drivers::frames::{Frames, Tally};
-use kymo_drivers::protocol::Options;
+use kymo_drivers::protocol::{Options, nmea};
 
 /// The first bytes of an input, as choices; zeros once they are used up.
 pub struct Choices<'a>(&'a [u8]);
@@ -124,4 +124,39 @@ pub fn stretches(bytes: &[u8], delimiter: u8) -> (Vec<(usize, usize)>, usize) {
         }
     }
     (found, start)
+}
+
+/// Rules of a receiver; `boundaries` may begin or end an epoch.
+pub fn receiver_rules(choices: &mut Choices<'_>, boundaries: &[&str]) -> nmea::Rules {
+    let boundary = |choices: &mut Choices<'_>| {
+        let name = choices.one_of(boundaries).to_owned();
+        (!name.is_empty() && choices.flag()).then_some(name)
+    };
+    let frame = if choices.flag() {
+        nmea::FrameBy::Sentence
+    } else {
+        nmea::FrameBy::Epoch {
+            first: boundary(choices),
+            last: boundary(choices),
+        }
+    };
+    nmea::Rules {
+        frame,
+        talkers: choices.one_of(&[Vec::new(), vec!["GP".to_owned(), "GN".to_owned()]]),
+        checksum_optional: choices.flag(),
+        sentence_bytes_max: 16 + choices.below(100),
+    }
+}
+
+/// Messages make frames one behind the other, and no byte is skipped twice.
+pub fn account_messages(decoded: &Decoded) {
+    assert!(decoded.ends.is_sorted(), "frames end one behind the other");
+    assert!(
+        decoded
+            .ends
+            .last()
+            .is_none_or(|end| *end <= decoded.consumed)
+    );
+    assert!(decoded.tally.skipped_bytes <= decoded.consumed as u64);
+    assert_eq!(decoded.tally.lost_frames, 0);
 }

@@ -137,6 +137,53 @@ fn the_bounds_of_memory_are_checked() {
     insta::assert_snapshot!(said(&text));
 }
 
+#[test]
+fn every_mistake_about_a_receiver_is_told_at_once() {
+    insta::assert_snapshot!(said(include_str!("receiver.toml")));
+}
+
+/// What makes a frame follows from what the channels name, unless it is declared.
+#[test]
+fn a_receivers_frame_is_an_epoch_if_its_messages_have_a_time() {
+    use kymo_drivers::protocol::Options;
+    use kymo_drivers::protocol::nmea::FrameBy;
+    let frame = |protocol: &str, field: &str| {
+        let text = format!(
+            "[source.s]\nlink = {{ type = \"serial\", path = \"/dev/ttyS0\", baud = 9600 }}\n\
+             protocol = {protocol}\n[[source.s.channel]]\nname = \"a\"\nfield = {field}\n"
+        );
+        let plan = parse("lab.toml", &text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+        match &plan.sources[0].protocol {
+            Options::Nmea(options) => options.rules.frame.clone(),
+            Options::Ubx(options) => options.rules.frame.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    let epoch = |first: Option<&str>, last: Option<&str>| FrameBy::Epoch {
+        first: first.map(str::to_owned),
+        last: last.map(str::to_owned),
+    };
+    let nmea = r#"{ type = "nmea" }"#;
+    let ubx = r#"{ type = "ubx" }"#;
+    assert_eq!(frame(nmea, r#""RMC.latitude""#), epoch(None, None));
+    assert_eq!(frame(ubx, r#""NAV-PVT.latitude""#), epoch(None, None));
+    assert_eq!(frame(ubx, r#""GNGGA.altitude""#), epoch(None, None));
+    assert_eq!(frame(nmea, r#""MWV.speed""#), FrameBy::Sentence);
+    assert_eq!(
+        frame(
+            ubx,
+            r#"{ message = "0A 09", at = 2, type = "X2", bit = 3 }"#
+        ),
+        FrameBy::Sentence
+    );
+    let declared =
+        r#"{ type = "nmea", frame = "sentence", talkers = ["GP", "GN"], checksum = "optional" }"#;
+    assert_eq!(frame(declared, r#""RMC.latitude""#), FrameBy::Sentence);
+    let with_last = r#"{ type = "nmea", first = "VTG", last = "GLL", sentence_max = 100 }"#;
+    let maker = r#"{ sentence = "PGRME", index = 1, type = "number" }"#;
+    assert_eq!(frame(with_last, maker), epoch(Some("VTG"), Some("GLL")));
+}
+
 /// Names that a line protocol's pattern, keys and separators need.
 #[test]
 fn the_forms_of_lines_are_understood() {

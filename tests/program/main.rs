@@ -7,5 +7,6 @@ mod disk;
 mod lab;
 mod plot;
 mod query;
+mod receiver;
 mod run;
 mod store;

@@ -206,3 +206,23 @@ proptest! {
         prop_assert!(at_once.tally.skipped_bytes <= bytes.len() as u64);
     }
 }
+
+/// What the fuzzers start from, through the decoders as they are built here.
+#[test]
+fn the_seeds_of_the_fuzzers_decode_cut_anywhere_as_in_one_piece() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/seeds");
+    let mut frames = 0;
+    for target in ["nmea", "ubx"] {
+        for file in std::fs::read_dir(format!("{folder}/{target}")).unwrap() {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            for last in [None, Some("GGA"), Some("NAV-PVT"), Some("GSV")] {
+                let receiver = || build(CHANNELS.map(field).to_vec(), by_epoch(None, last));
+                let at_once = whole(receiver(), &bytes);
+                let every: Vec<usize> = (0..bytes.len()).collect();
+                assert_eq!(cut(receiver(), &bytes, &every, 1), at_once);
+                frames += at_once.rows.len();
+            }
+        }
+    }
+    assert!(frames > 200, "{frames}");
+}
