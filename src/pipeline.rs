@@ -263,6 +263,7 @@ impl Run {
                 outlet: self.outlets[index].clone(),
                 lanes: lanes.into_iter().flatten().collect(),
                 block_frames: source.block_frames,
+                time: source.time,
                 reconnect: source.reconnect,
                 counts: Arc::clone(self.ledger.source(id)),
                 events: self.events.clone(),

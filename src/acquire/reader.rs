@@ -11,6 +11,7 @@ use kymo_drivers::protocol::Protocol;
 
 use super::assemble::{Assembler, Stamp};
 use super::backoff::{Backoff, ReconnectOptions};
+use super::dating::TimeOptions;
 use super::talk::{Commands, Talk};
 use crate::clock::Clock;
 use crate::event::{EventKind, EventSender};
@@ -49,6 +50,8 @@ pub struct ReaderOptions {
     pub lanes: Vec<LaneOutput>,
     /// Frames in a block at most.
     pub block_frames: usize,
+    /// How they are dated.
+    pub time: TimeOptions,
     /// How a device that is gone is looked for.
     pub reconnect: ReconnectOptions,
     /// Where it counts.
@@ -149,6 +152,7 @@ impl Running {
             options.protocol,
             options.lanes,
             options.block_frames,
+            options.time,
             Arc::clone(&options.counts),
         );
         let buffer = vec![0; assembler.tail_max() + READ_BYTES_MAX].into_boxed_slice();

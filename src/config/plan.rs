@@ -7,7 +7,7 @@ use kymo_drivers::block::Priority;
 use kymo_drivers::link;
 use kymo_drivers::protocol;
 
-use crate::acquire::{Commands, ReconnectOptions};
+use crate::acquire::{Commands, ReconnectOptions, TimeOptions};
 use crate::alert::RuleOptions;
 use crate::journal;
 use crate::lanes::Overflow;
@@ -74,6 +74,8 @@ pub struct Source {
     pub lane_blocks: usize,
     /// Frames in a block at most.
     pub block_frames: usize,
+    /// How they are dated.
+    pub time: TimeOptions,
     /// How long a frame waits in a block that is not full: 0 for a block per read.
     pub block_age: Duration,
     /// How a device that is gone is looked for.

@@ -11,6 +11,7 @@ use super::link;
 use super::plan::{Channel, Link, Source};
 use super::protocol;
 use super::section::{At, Section, name};
+use super::timing;
 use super::values::{Wrong, choice, duration, flag, integer, messages, number, text, unknown};
 use crate::acquire::{Commands, ReconnectOptions};
 use crate::lanes::Overflow;
@@ -76,7 +77,6 @@ pub(super) fn read(
     let reconnect = reconnect(section);
     let commands = commands(section);
     let keep = super::keep(section);
-    section.finish();
 
     let blocks = |at: Option<At<i64>>, default: usize| {
         at.and_then(|at| usize::try_from(at.value).ok())
@@ -102,6 +102,14 @@ pub(super) fn read(
     } else {
         Duration::from_millis(5)
     };
+    let (time, plans) = timing::read(
+        section,
+        protocol.as_ref(),
+        rate_hz.as_ref(),
+        priority,
+        plans,
+    );
+    section.finish();
     let plan = match (link, protocol, plans) {
         (Some(link), Some(protocol), Some(channels)) => Some(Source {
             name: section.name().to_owned(),
@@ -114,6 +122,7 @@ pub(super) fn read(
             overflow: overflow.map_or(Overflow::Block, |overflow| overflow.value),
             lane_blocks: blocks(lane_blocks, 256),
             block_frames,
+            time,
             block_age: block_age.map_or(age, |age| age.value),
             reconnect,
         }),
@@ -193,7 +202,9 @@ fn read_channels(
             .map_or_else(|| "1".to_owned(), |unit| unit.value);
         if protocol.is_none() {
             // Nothing is known of what its protocol would have asked.
-            let _ = (section.has("field"), section.has("key"));
+            for key in ["field", "key", "suffix", "prefixes"] {
+                let _ = section.has(key);
+            }
         }
         section.finish();
         let Some(declared) = declared else {

@@ -2,6 +2,7 @@
 
 mod audit;
 mod commands;
+mod converter;
 mod devices;
 mod disk;
 mod far_end;

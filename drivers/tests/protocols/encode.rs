@@ -65,11 +65,24 @@ pub(crate) fn cobs(bytes: &[u8]) -> Vec<u8> {
     encoded
 }
 
+/// RFC 1055, with an END behind.
+pub(crate) fn slip(bytes: &[u8]) -> Vec<u8> {
+    let escape = |byte: &u8| match byte {
+        0xC0 => vec![0xDB, 0xDC],
+        0xDB => vec![0xDB, 0xDD],
+        other => vec![*other],
+    };
+    let mut encoded: Vec<u8> = bytes.iter().flat_map(escape).collect();
+    encoded.push(0xC0);
+    encoded
+}
+
 #[test]
 fn the_encoders_meet_known_values() {
     assert_eq!(crc_ibm_3740(b"123456789"), 0x29B1);
     assert_eq!(crc_modbus(b"123456789"), 0x4B37);
     assert_eq!(sum16(b"\xFF\x02"), 0x0101);
+    assert_eq!(slip(&[1, 0xC0, 0xDB]), [1, 0xDB, 0xDC, 0xDB, 0xDD, 0xC0]);
     assert_eq!(cobs(&[]), [1, 0]);
     assert_eq!(cobs(&[0]), [1, 1, 0]);
     assert_eq!(cobs(&[0x11, 0x22, 0, 0x33]), [3, 0x11, 0x22, 2, 0x33, 0]);

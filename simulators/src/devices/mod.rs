@@ -8,6 +8,7 @@
 //!
 //! What it must not know: ports, clocks, threads.
 
+mod adc;
 mod inertial;
 mod pressure;
 mod thermocouple;
@@ -52,6 +53,7 @@ pub const DEVICES: &[DeviceKind] = &[
     inertial::KIND,
     thermocouple::KIND,
     vibration::KIND,
+    adc::KIND,
 ];
 
 /// The kind of this name.

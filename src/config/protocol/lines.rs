@@ -4,7 +4,7 @@ use kymo_drivers::protocol::{Options, lines};
 
 use super::Places;
 use crate::config::section::Section;
-use crate::config::values::{Wrong, choice, integer, text};
+use crate::config::values::{Wrong, choice, flag, integer, text};
 
 pub(super) fn read(
     section: &Section<'_>,
@@ -16,11 +16,15 @@ pub(super) fn read(
     enum Form {
         Separated,
         KeyValue,
+        Columns,
+        Json,
         Pattern,
     }
     let forms = [
         ("values", Form::Separated),
         ("key-value", Form::KeyValue),
+        ("columns", Form::Columns),
+        ("json", Form::Json),
         ("pattern", Form::Pattern),
     ];
     let implied = if section.has("pattern") {
@@ -56,6 +60,10 @@ pub(super) fn read(
                     .unwrap_or('='),
             }
         }
+        Form::Columns => lines::Form::Columns {
+            separator: separator(","),
+        },
+        Form::Json => lines::Form::Json,
         Form::Pattern => lines::Form::Pattern {
             pattern: places.noted("pattern", section.need("pattern", text))?,
         },
@@ -74,6 +82,10 @@ pub(super) fn read(
         key.map_or_else(|| name.clone(), |key| key.value)
     });
     let keys = keys.collect();
+    let suffixes = channels.iter().map(|(channel, _)| suffix(channel));
+    let suffixes = suffixes.collect();
+    let marks = [("point", false), ("comma", true)];
+    let decimal = places.noted("decimal", section.get("decimal", choice(&marks)));
     let starts = [("whole", true), ("cut", false)];
     let first_line = section.get("first_line", choice(&starts));
     let line_max = section.get("line_max", integer(1..=1 << 20));
@@ -81,10 +93,29 @@ pub(super) fn read(
     Some(Options::Lines(lines::Options {
         form,
         keys,
+        suffixes,
+        decimal_comma: decimal.unwrap_or(false),
         comment: places.noted("comment", section.get("comment", text)),
         first_line_whole: first_line.map_or(starts_whole, |first| first.value),
         line_bytes_max: line_max
             .and_then(|max| usize::try_from(max).ok())
             .unwrap_or(lines::LINE_BYTES_MAX_DEFAULT),
     }))
+}
+
+/// What stands behind a channel's number.
+fn suffix(channel: &Section<'_>) -> Option<lines::Suffix> {
+    let unit = channel.get("suffix", text);
+    let prefixes = channel.get("prefixes", flag);
+    if let (None, Some(prefixes), false) = (&unit, &prefixes, channel.has("suffix")) {
+        let wrong = Wrong::new(
+            "has no suffix to stand before",
+            "`suffix` is needed beside it",
+        );
+        channel.wrong("prefixes", prefixes.span.clone(), &wrong);
+    }
+    Some(lines::Suffix {
+        unit: unit?.value,
+        prefixes: prefixes.is_some_and(|prefixes| prefixes.value),
+    })
 }

@@ -5,6 +5,7 @@ mod packet;
 
 use std::ops::Range;
 
+use kymo_drivers::clock::Ticks;
 use kymo_drivers::protocol::Options;
 
 use super::section::{At, Section};
@@ -15,6 +16,28 @@ pub(super) struct Protocol {
     pub(super) options: Options,
     /// Bytes of one frame on the wire, where all have as many.
     pub(super) frame_bytes: Option<usize>,
+    pub(super) timing: Timing,
+}
+
+/// What the device itself says of the time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Timing {
+    /// Its timestamp.
+    pub(super) ticks: Option<Ticks>,
+    /// Frames in each packet.
+    pub(super) frames_per_packet: usize,
+    /// Of these, the one whose time the timestamp is.
+    pub(super) stamped_frame: usize,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            ticks: None,
+            frames_per_packet: 1,
+            stamped_frame: 0,
+        }
+    }
 }
 
 /// Where each part of the declaration stands, by the name that the protocol gives it in its own mistakes.
@@ -40,6 +63,7 @@ pub(super) fn read(
 ) -> Option<Protocol> {
     let section = source.need_table("protocol", HELP)?;
     let mut places = Places::default();
+    let mut timing = Timing::default();
     let kind = section.need(
         "type",
         choice(&[("lines", Kind::Lines), ("packet", Kind::Packet)]),
@@ -49,7 +73,7 @@ pub(super) fn read(
             lines::read(&section, channels, starts_whole, &mut places)?,
             None,
         ),
-        Kind::Packet => packet::read(&section, channels, &mut places)?,
+        Kind::Packet => packet::read(&section, channels, &mut places, &mut timing)?,
     };
     section.finish();
     // What only the protocol itself can judge: whether the parts fit each other.
@@ -73,6 +97,7 @@ pub(super) fn read(
     Some(Protocol {
         options,
         frame_bytes,
+        timing,
     })
 }
 
