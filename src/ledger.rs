@@ -9,7 +9,7 @@
 //! **Must not know.** Queues, devices, files: whoever knows them counts here.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use kymo_drivers::block::{GapReason, SourceId};
 use kymo_drivers::frames::Tally;
@@ -46,8 +46,37 @@ struct ReaderCounts {
     corrupt_frames: AtomicU64,
     skipped_bytes: AtomicU64,
     lost_by_device: AtomicU64,
+    unanswered: AtomicU64,
+    refused: AtomicU64,
     reconnects: AtomicU64,
     blocked_ns: AtomicU64,
+    clock: ClockCounts,
+}
+
+/// The figures of a device's clock; each stands alone, and one may be newer than the next.
+#[derive(Debug, Default)]
+struct ClockCounts {
+    is_set: AtomicBool,
+    drift_ppb: AtomicI64,
+    jitter_ns_p50: AtomicU64,
+    jitter_ns_p99: AtomicU64,
+    reads: AtomicU64,
+    restarts: AtomicU64,
+}
+
+/// What is known of a device's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClockFigures {
+    /// By how much it is slow, in parts of a billion: host time for each unit of device time, less 1.
+    pub drift_ppb: i64,
+    /// How late reads were by the fit, median, ns.
+    pub jitter_ns_p50: u64,
+    /// How late the latest hundredth of them was, ns.
+    pub jitter_ns_p99: u64,
+    /// Reads that it was fitted to.
+    pub reads: u64,
+    /// How often the fit began anew.
+    pub restarts: u64,
 }
 
 // Relaxed throughout: a counter orders nothing. Whoever needs the exact sums reads them after the
@@ -78,6 +107,8 @@ impl SourceCounts {
             add(&self.reader.corrupt_frames, tally.corrupt_frames);
             add(&self.reader.skipped_bytes, tally.skipped_bytes);
             add(&self.reader.lost_by_device, tally.lost_frames);
+            add(&self.reader.unanswered, tally.unanswered);
+            add(&self.reader.refused, tally.refused);
         }
     }
 
@@ -94,6 +125,34 @@ impl SourceCounts {
     /// The reader waited for room in a lane.
     pub fn add_blocked_ns(&self, waited_ns: u64) {
         add(&self.reader.blocked_ns, waited_ns);
+    }
+
+    /// What its clock was found to be.
+    pub fn set_clock(&self, figures: ClockFigures) {
+        let clock = &self.reader.clock;
+        clock.drift_ppb.store(figures.drift_ppb, Ordering::Relaxed);
+        for (counter, figure) in [
+            (&clock.jitter_ns_p50, figures.jitter_ns_p50),
+            (&clock.jitter_ns_p99, figures.jitter_ns_p99),
+            (&clock.reads, figures.reads),
+            (&clock.restarts, figures.restarts),
+        ] {
+            counter.store(figure, Ordering::Relaxed);
+        }
+        clock.is_set.store(true, Ordering::Relaxed);
+    }
+
+    /// What its clock was found to be so far; `None` if its frames are dated by when they were read.
+    #[must_use]
+    pub fn clock(&self) -> Option<ClockFigures> {
+        let clock = &self.reader.clock;
+        clock.is_set.load(Ordering::Relaxed).then(|| ClockFigures {
+            drift_ppb: clock.drift_ppb.load(Ordering::Relaxed),
+            jitter_ns_p50: get(&clock.jitter_ns_p50),
+            jitter_ns_p99: get(&clock.jitter_ns_p99),
+            reads: get(&clock.reads),
+            restarts: get(&clock.restarts),
+        })
     }
 
     /// Samples are on disk.
@@ -154,9 +213,12 @@ impl SourceCounts {
             corrupt_frames: get(&reader.corrupt_frames),
             skipped_bytes: get(&reader.skipped_bytes),
             lost_by_device: get(&reader.lost_by_device),
+            unanswered: get(&reader.unanswered),
+            refused: get(&reader.refused),
             reconnects: get(&reader.reconnects),
             blocked_ms: get(&reader.blocked_ns) / 1_000_000,
             journaled: self.journaled(),
+            clock: self.clock().map(ClockReport::new),
             dropped: DROP_REASONS
                 .iter()
                 .zip(&self.dropped)
@@ -222,8 +284,45 @@ impl Ledger {
     }
 }
 
+/// A device's clock in the report.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct ClockReport {
+    /// By how much it is slow, ppm; negative if it is fast.
+    pub drift_ppm: f64,
+    /// How late reads were, µs.
+    pub jitter_us: Jitter,
+    /// Reads that it was fitted to.
+    pub reads: u64,
+    /// How often the fit began anew: the device was opened again, paused, or its count jumped.
+    pub restarts: u64,
+}
+
+/// How late reads were, µs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Jitter {
+    /// The median.
+    pub p50: f64,
+    /// All but a hundredth of them were less late.
+    pub p99: f64,
+}
+
+impl ClockReport {
+    #[allow(clippy::cast_precision_loss)]
+    fn new(figures: ClockFigures) -> Self {
+        Self {
+            drift_ppm: figures.drift_ppb as f64 / 1e3,
+            jitter_us: Jitter {
+                p50: figures.jitter_ns_p50 as f64 / 1e3,
+                p99: figures.jitter_ns_p99 as f64 / 1e3,
+            },
+            reads: figures.reads,
+            restarts: figures.restarts,
+        }
+    }
+}
+
 /// One source in the report.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SourceReport {
     /// Bytes read.
     pub bytes: u64,
@@ -237,12 +336,19 @@ pub struct SourceReport {
     pub skipped_bytes: u64,
     /// Frames that the device's counter says never came.
     pub lost_by_device: u64,
+    /// Requests that the device did not answer in time.
+    pub unanswered: u64,
+    /// Requests that the device refused.
+    pub refused: u64,
     /// Times the device came back.
     pub reconnects: u64,
     /// How long the reader waited for room in its lanes, ms.
     pub blocked_ms: u64,
     /// Samples on disk.
     pub journaled: u64,
+    /// The device's clock, where frames are dated by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<ClockReport>,
     /// Samples given up, by reason.
     pub dropped: serde_json::Map<String, serde_json::Value>,
 }

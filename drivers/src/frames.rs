@@ -1,7 +1,8 @@
 //! Decoded frames in columns: what a protocol writes and a block carries.
 //!
 //! **Always holds.** `len() <= capacity()`; every channel has exactly `len()` values; the memory
-//! is taken once, when the buffer is made, and never grows with the input.
+//! is taken once, when the buffer is made, and never grows with the input. Room for the device's own
+//! timestamps is taken, once too, when a protocol that has them first writes one.
 //!
 //! **Must not know.** What time it is: a protocol notes where in its input a frame ended, and the
 //! reader, who knows when that input was read, turns the place into a time.
@@ -30,6 +31,23 @@ pub struct Tally {
     /// Frames that the device's counter says were sent and that never came, less the corrupt
     /// ones seen in the same place: a frame is lost or corrupt, never both.
     pub lost_frames: u64,
+    /// Requests that the device did not answer in time.
+    pub unanswered: u64,
+    /// Requests that the device answered with a refusal: a Modbus exception, a SCPI error.
+    pub refused: u64,
+}
+
+/// Frames whose times are to be written, and what is known of them.
+#[derive(Debug)]
+pub struct Undated<'a> {
+    /// Where each ended in the input it was decoded from.
+    pub ends: &'a [u32],
+    /// The device's own timestamps, as they came; empty if the protocol has none.
+    pub ticks: &'a [u64],
+    /// What is missing between them.
+    pub losses: &'a [Loss],
+    /// Their times, UTC ns.
+    pub times_ns: &'a mut [i64],
 }
 
 /// A fixed number of frames of one source, one column a channel.
@@ -43,6 +61,8 @@ pub struct Frames {
     /// Bytes of the decoded input up to and including the frame, from the start of the input.
     ends: Box<[u32]>,
     times_ns: Box<[i64]>,
+    /// The device's own timestamps, as they came; empty until a protocol that has them writes one.
+    ticks: Box<[u64]>,
     /// Losses noticed while decoding, in the order of `before`; at most one in front of a frame.
     pub losses: Vec<Loss>,
     /// Counts since [`Frames::take_tally`] was last called.
@@ -60,6 +80,7 @@ impl Frames {
             values: vec![0.0; channels * capacity].into_boxed_slice(),
             ends: vec![0; capacity].into_boxed_slice(),
             times_ns: vec![0; capacity].into_boxed_slice(),
+            ticks: Box::default(),
             losses: Vec::with_capacity(8),
             tally: Tally::default(),
         }
@@ -146,18 +167,35 @@ impl Frames {
         &self.times_ns[..self.len]
     }
 
-    /// The frames' ends, and their times to be written: how the reader dates frames.
+    /// The frames' ends, and their times to be written.
     pub fn ends_and_times_mut(&mut self) -> (&[u32], &mut [i64]) {
         (&self.ends[..self.len], &mut self.times_ns[..self.len])
     }
 
-    /// Appends one frame that ended `end` bytes into the input.
+    /// The frames' times to be written, and what is known of them: how the reader dates frames.
+    pub fn undated_mut(&mut self) -> Undated<'_> {
+        Undated {
+            ends: &self.ends[..self.len],
+            ticks: &self.ticks[..self.len.min(self.ticks.len())],
+            losses: &self.losses,
+            times_ns: &mut self.times_ns[..self.len],
+        }
+    }
+
+    /// The device's own timestamp of each frame, as it came; empty if the protocol has none.
+    #[must_use]
+    pub fn ticks(&self) -> &[u64] {
+        &self.ticks[..self.len.min(self.ticks.len())]
+    }
+
+    /// Appends one frame that ended `end` bytes into the input. A channel beyond the values is for whoever dates
+    /// the frames.
     ///
     /// # Panics
-    /// If the buffer is full or `values` has not one value for every channel.
+    /// If the buffer is full or has fewer channels than there are values.
     pub fn push(&mut self, end: usize, values: &[f64]) {
         assert!(self.len < self.capacity, "push into full frames");
-        assert_eq!(values.len(), self.channels, "one value for every channel");
+        assert!(values.len() <= self.channels, "a channel for every value");
         for (channel, value) in values.iter().enumerate() {
             self.values[channel * self.capacity + self.len] = *value;
         }
@@ -181,6 +219,18 @@ impl Frames {
     pub fn spare_ends(&mut self, count: usize) -> &mut [u32] {
         assert!(count <= self.room(), "spare places beyond the capacity");
         &mut self.ends[self.len..][..count]
+    }
+
+    /// The next `count` places of the device's timestamps: write, then [`Frames::commit`].
+    ///
+    /// # Panics
+    /// If fewer than `count` frames fit.
+    pub fn spare_ticks(&mut self, count: usize) -> &mut [u64] {
+        assert!(count <= self.room(), "spare places beyond the capacity");
+        if self.ticks.is_empty() {
+            self.ticks = vec![0; self.capacity].into_boxed_slice();
+        }
+        &mut self.ticks[self.len..][..count]
     }
 
     /// Makes the next `count` places, whose columns and ends have been written, part of the frames.

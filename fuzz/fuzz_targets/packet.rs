@@ -4,21 +4,27 @@
 
 use kymo_drivers::protocol::Options;
 use kymo_drivers::protocol::packet::{
-    self, ByteOrder, Checksum, ChecksumKind, Counter, Field, Framing, Length, Scalar,
+    self, Bits, ByteOrder, Checksum, ChecksumKind, Constant, Counter, Field, Framing, Length,
+    Scalar, Timestamp,
 };
 use kymo_fuzz::{Choices, Decoded, decode, stretches};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    let (mut choices, stream) = Choices::split(data, 40);
+    let (mut choices, stream) = Choices::split(data, 60);
     let options = options(&mut choices);
     let piece = 1 + choices.below(64);
     let room = 1 + choices.below(9);
-    let framing = options.framing.clone();
-    if let Some(decoded) = decode(&Options::Packet(options), stream, piece, room) {
+    let (framing, frames) = (options.framing.clone(), options.frames);
+    if let Some(mut decoded) = decode(&Options::Packet(options), stream, piece, room) {
+        // All frames of a packet come, and end with it.
+        assert!(decoded.ends.len().is_multiple_of(frames));
+        assert!(decoded.ends.chunks(frames).all(|ends| ends.iter().all(|end| *end == ends[0])));
+        decoded.ends = decoded.ends.iter().step_by(frames).copied().collect();
         match framing {
             Framing::Sync { length, .. } => account(&decoded, length),
-            Framing::Cobs { .. } => account_stuffed(&decoded, stream),
+            Framing::Cobs { .. } => account_stuffed(&decoded, stream, 0),
+            Framing::Slip { .. } => account_stuffed(&decoded, stream, 0xC0),
         }
     }
 });
@@ -40,10 +46,10 @@ fn account(decoded: &Decoded, length: Length) {
     assert!(rest <= corrupt * longest + frames * (longest - shortest));
 }
 
-/// Every stretch up to a zero byte is a good packet, perhaps behind rubbish, a corrupt one, nothing, or,
+/// Every stretch up to a delimiter is a good packet, perhaps behind rubbish, a corrupt one, nothing, or,
 /// the first, skipped.
-fn account_stuffed(decoded: &Decoded, stream: &[u8]) {
-    let (stretches, last) = stretches(&stream[..decoded.consumed], 0);
+fn account_stuffed(decoded: &Decoded, stream: &[u8], delimiter: u8) {
+    let (stretches, last) = stretches(&stream[..decoded.consumed], delimiter);
     let mut ends = decoded.ends.iter().copied().peekable();
     let (mut corrupt, mut skipped) = (0, 0);
     // What rubbish in front of good packets may add.
@@ -62,7 +68,7 @@ fn account_stuffed(decoded: &Decoded, stream: &[u8]) {
             corrupt += 1;
         }
     }
-    assert_eq!(ends.next(), None, "a packet ends with a zero byte");
+    assert_eq!(ends.next(), None, "a packet ends with its delimiter");
     // Given up before its end has come.
     if last < decoded.consumed {
         if last == 0 {
@@ -88,20 +94,27 @@ fn options(choices: &mut Choices<'_>) -> packet::Options {
             max: choices.below(80),
         }
     };
-    let framing = if choices.flag() {
-        Framing::Cobs { length }
-    } else {
-        let bytes = (0..1 + choices.below(3)).map(|_| choices.byte()).collect();
-        Framing::Sync { bytes, length }
+    let framing = match choices.below(3) {
+        0 => Framing::Cobs { length },
+        1 => Framing::Slip { length },
+        _ => {
+            let bytes = (0..1 + choices.below(3)).map(|_| choices.byte()).collect();
+            Framing::Sync { bytes, length }
+        }
     };
     let checksum = choices.flag().then(|| Checksum {
-        kind: match choices.below(120) {
-            0..8 => ChecksumKind::Sum8,
-            8..12 => ChecksumKind::Sum16,
+        kind: match choices.below(130) {
+            0..6 => ChecksumKind::Sum8,
+            6..9 => ChecksumKind::Sum16,
+            9 => ChecksumKind::Sum32,
+            10 => ChecksumKind::Lrc8,
+            11 => ChecksumKind::Inverted8,
             12..16 => ChecksumKind::Xor8,
-            16..18 => ChecksumKind::Fletcher16,
-            18 => ChecksumKind::Adler32,
-            other => ChecksumKind::Crc(other - 19),
+            16 => ChecksumKind::Fletcher16,
+            17 => ChecksumKind::Fletcher16Modulus256,
+            18 => ChecksumKind::Fletcher32,
+            19 => ChecksumKind::Adler32,
+            other => ChecksumKind::Crc(other - 20),
         },
         from: offset(choices),
         to: offset(choices),
@@ -119,13 +132,31 @@ fn options(choices: &mut Choices<'_>) -> packet::Options {
             at: choices.below(32),
             scalar: scalar(choices),
             order: order(choices),
+            bits: choices.flag().then(|| Bits {
+                first: choices.byte() % 64,
+                count: choices.byte() % 65,
+            }),
+            step: choices.below(6),
             scale: 1.0,
             offset: 0.0,
+        })
+        .collect();
+    let constants = (0..choices.below(3))
+        .map(|_| Constant {
+            at: choices.below(16),
+            bytes: vec![choices.byte()],
         })
         .collect();
     packet::Options {
         framing,
         checksum,
+        constants,
+        frames: 1 + choices.below(5),
+        timestamp: choices.flag().then(|| Timestamp {
+            at: choices.below(16),
+            scalar: scalar(choices),
+            order: order(choices),
+        }),
         counter,
         fields,
     }

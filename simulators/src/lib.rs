@@ -44,6 +44,9 @@ pub struct Options {
     /// it. A flood repeats the kind's first 65 536 frames at its own rate, always waits for room,
     /// and loses nothing.
     pub rate_hz: Option<f64>,
+    /// By how much its clock is slow, in parts of a million: it takes its frames, and counts its time, so much
+    /// slower than the host says. Negative: it is fast.
+    pub drift_ppm: f64,
     /// Seed of whatever is random in it.
     pub seed: u64,
     /// The folder in which a symbolic link of the device's name leads to its pseudo-terminal,
@@ -54,7 +57,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// A device at its own rate, with seed 0, that waits for a slow reader.
+    /// A device at its own rate, with a true clock and seed 0, that waits for a slow reader.
     #[must_use]
     pub fn new(
         name: impl Into<String>,
@@ -65,6 +68,7 @@ impl Options {
             name: name.into(),
             device: device.into(),
             rate_hz: None,
+            drift_ppm: 0.0,
             seed: 0,
             links: links.into(),
             when_full: WhenFull::Wait,

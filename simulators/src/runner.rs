@@ -71,15 +71,17 @@ struct State {
 }
 
 impl Runner {
+    /// `slow`: host time for each unit of the device's.
     pub(crate) fn new(
         device: Box<dyn Device>,
+        slow: f64,
         port: Pty,
         mailbox: Arc<Mailbox>,
         when_full: WhenFull,
         published: Arc<Mutex<Truth>>,
     ) -> Self {
         let state = State {
-            schedule: Schedule::new(device.rate_hz()),
+            schedule: Schedule::new(device.rate_hz() / slow),
             reader: Reader::Absent,
             outbox: Outbox::default(),
             slot: 0,

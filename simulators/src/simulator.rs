@@ -47,6 +47,11 @@ impl Simulator {
         if rate_hz.is_nan() || rate_hz <= 0.0 {
             return Err(invalid(format!("a rate of {rate_hz} Hz is not positive")));
         }
+        let slow = 1.0 + options.drift_ppm * 1e-6;
+        if !slow.is_finite() || slow <= 0.0 {
+            let ppm = options.drift_ppm;
+            return Err(invalid(format!("no clock is slow by {ppm} ppm")));
+        }
         let device = if rate_hz.is_infinite() {
             Box::new(Flood::new(kind, options.seed))
         } else {
@@ -58,6 +63,7 @@ impl Simulator {
         let published = Arc::default();
         let runner = Runner::new(
             device,
+            slow,
             port,
             Arc::clone(&mailbox),
             options.when_full,

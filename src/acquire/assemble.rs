@@ -1,9 +1,4 @@
-//! From bytes to blocks: decodes what was read, dates the frames, and fills the lanes' blocks.
-//!
-//! **Dating.** A read returns at `read_ns` with the last byte of the input. A byte `n` bytes before the
-//! end arrived `n` times the line's time for a byte earlier, and so did the frame that ended with
-//! it. Times rise strictly within a source: where jitter of the host would turn them back, a frame is
-//! dated 1 ns after the one before it.
+//! From bytes to blocks: decodes what was read, has the frames dated (`dating.rs`), and fills the lanes' blocks.
 //!
 //! **Always holds.** A frame once decoded is either in a block that was pushed, or in one that
 //! will be. The decoder writes straight into the block where a source has one lane; where its channels
@@ -17,6 +12,7 @@ use kymo_drivers::block::{Axis, Block, Gap, GapReason, Pool};
 use kymo_drivers::frames::Frames;
 use kymo_drivers::protocol::Protocol;
 
+use super::dating::{Dating, TimeOptions};
 use super::reader::LaneOutput;
 use crate::lanes::LaneSender;
 use crate::ledger::SourceCounts;
@@ -34,8 +30,7 @@ struct Stream {
     counts: Arc<SourceCounts>,
     /// Values of a frame over all lanes: a raw value kept beside the calibrated one is one more.
     samples_per_frame: u64,
-    /// Time of the last frame.
-    last_ns: Option<i64>,
+    dating: Dating,
     /// A loss after which no frame has come yet: how many frames, why, and since when.
     loss: Option<(Option<u64>, GapReason, i64)>,
 }
@@ -63,9 +58,11 @@ impl Assembler {
         protocol: Box<dyn Protocol>,
         lanes: Vec<LaneOutput>,
         block_frames: usize,
+        time: TimeOptions,
         counts: Arc<SourceCounts>,
     ) -> Self {
-        let channels = protocol.channels();
+        // A column that the dating writes is one more than the protocol does.
+        let channels = protocol.channels() + usize::from(time.offset_column.is_some());
         // Straight into the block if that has the frame's values, one for one.
         let is_straight = lanes.len() == 1 && lanes[0].columns.iter().copied().eq(0..channels);
         let scratch = (!is_straight).then(|| Frames::with_capacity(channels, block_frames));
@@ -82,9 +79,9 @@ impl Assembler {
             .collect();
         let stream = Stream {
             protocol,
+            dating: Dating::new(time, &counts),
             counts,
             samples_per_frame,
-            last_ns: None,
             loss: None,
         };
         Self {
@@ -102,6 +99,12 @@ impl Assembler {
     /// The link was opened anew.
     pub(super) fn reset(&mut self) {
         self.stream.protocol.reset();
+        self.stream.dating.reset();
+    }
+
+    /// The protocol's turn to ask: what it appends to `out` is to be sent. Returns when its next turn is due, UTC ns.
+    pub(super) fn poll(&mut self, now_ns: i64, out: &mut Vec<u8>) -> Option<i64> {
+        self.stream.protocol.poll(now_ns, out)
     }
 
     /// Decodes all whole frames of `input`, whose last byte came at the stamp; returns the bytes done with.
@@ -203,7 +206,7 @@ impl Assembler {
     pub(super) fn begin_gap(&mut self, now_ns: i64) {
         self.send_all();
         // Before the first frame there is no stream that could have a gap.
-        if self.stream.last_ns.is_some() {
+        if self.stream.dating.last_ns().is_some() {
             self.stream
                 .loss
                 .get_or_insert((None, GapReason::Disconnected, now_ns));
@@ -213,8 +216,9 @@ impl Assembler {
     /// The run ends at `now_ns`: a gap still open ends with it.
     pub(super) fn finish(&mut self, now_ns: i64) {
         self.send_all();
+        self.stream.dating.finish();
         if let Some((frames, reason, since_ns)) = self.stream.loss.take() {
-            let from_ns = self.stream.last_ns.unwrap_or(since_ns);
+            let from_ns = self.stream.dating.last_ns().unwrap_or(since_ns);
             let gap = Gap {
                 before: 0,
                 from_ns,
@@ -245,8 +249,9 @@ impl Stream {
             frames.lose(lost, reason);
         }
         let used = self.protocol.decode(input, frames);
-        let last_before_ns = self.last_ns;
-        self.last_ns = date(frames, first, input.len(), stamp, last_before_ns);
+        let last_before_ns = self.dating.last_ns();
+        let is_all = !frames.is_full();
+        self.dating.date(frames, first, input.len(), stamp, is_all);
         self.place_gaps(frames, last_before_ns, stamp.read_ns, gaps);
         let decoded = (frames.len() - first) as u64;
         self.counts
@@ -346,29 +351,4 @@ fn open_block<'a>(slot: &'a mut Option<Block>, pool: &Pool, read_ns: i64) -> &'a
         block.read_ns = read_ns;
     }
     block
-}
-
-/// Dates the frames from `first` on, which were decoded from an input of `input_len` bytes;
-/// returns the time of the last frame.
-#[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
-fn date(
-    frames: &mut Frames,
-    first: usize,
-    input_len: usize,
-    stamp: Stamp,
-    last_ns: Option<i64>,
-) -> Option<i64> {
-    let mut floor = last_ns.map_or(i64::MIN, |last| last.saturating_add(1));
-    let (ends, times) = frames.ends_and_times_mut();
-    for (end, time) in ends[first..].iter().zip(&mut times[first..]) {
-        let bytes_after = input_len.saturating_sub(*end as usize);
-        let dated = stamp.read_ns - (bytes_after as f64 * stamp.ns_per_byte) as i64;
-        *time = dated.max(floor);
-        floor = *time + 1;
-    }
-    if first < times.len() {
-        times.last().copied()
-    } else {
-        last_ns
-    }
 }

@@ -8,7 +8,11 @@
 
 mod assemble;
 mod backoff;
+mod dating;
 mod reader;
+mod talk;
 
 pub use backoff::ReconnectOptions;
+pub use dating::TimeOptions;
 pub use reader::{LaneOutput, Reader, ReaderOptions};
+pub use talk::Commands;

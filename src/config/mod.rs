@@ -9,12 +9,14 @@
 //! **Must not know.** Whether a device is there, and what will be done with the plan.
 
 mod calibration;
+mod link;
 mod mistakes;
 pub mod plan;
 mod protocol;
 mod rule;
 mod section;
 mod source;
+mod timing;
 pub mod values;
 
 use std::path::{Path, PathBuf};
@@ -244,12 +246,14 @@ fn simulators(root: &Section<'_>, data_dir: &Path) -> Vec<Simulator> {
         section.check_name("simulated device");
         let device: Option<At<&str>> = section.need("device", values::choice(&kinds));
         let rate_hz = section.get("rate_hz", number(1e-3..=1e7));
+        let drift_ppm = section.get("drift_ppm", number(-100_000.0..=100_000.0));
         let seed = section.get("seed", integer(0..=i64::MAX));
         section.finish();
         let name = section.name().to_owned();
         let device = device.map_or("", |device| device.value);
         let mut options = kymo_simulators::Options::new(name.clone(), device, links.clone());
         options.rate_hz = rate_hz.map(|rate| rate.value);
+        options.drift_ppm = drift_ppm.map_or(0.0, |drift| drift.value);
         options.seed = seed.map_or(0, |seed| seed.value.unsigned_abs());
         simulators.push(Simulator { name, options });
     }

@@ -7,7 +7,7 @@ use kymo_drivers::block::Priority;
 use kymo_drivers::link;
 use kymo_drivers::protocol;
 
-use crate::acquire::ReconnectOptions;
+use crate::acquire::{Commands, ReconnectOptions, TimeOptions};
 use crate::alert::RuleOptions;
 use crate::journal;
 use crate::lanes::Overflow;
@@ -60,6 +60,8 @@ pub struct Source {
     pub link: Link,
     /// How they are decoded. One value a channel, in the order of `channels`.
     pub protocol: protocol::Options,
+    /// What it is told when it was opened, and before it is left.
+    pub commands: Commands,
     /// Its channels.
     pub channels: Vec<Channel>,
     /// Frames a second it should send, where that is known.
@@ -72,6 +74,8 @@ pub struct Source {
     pub lane_blocks: usize,
     /// Frames in a block at most.
     pub block_frames: usize,
+    /// How they are dated.
+    pub time: TimeOptions,
     /// How long a frame waits in a block that is not full: 0 for a block per read.
     pub block_age: Duration,
     /// How a device that is gone is looked for.

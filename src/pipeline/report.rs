@@ -104,6 +104,13 @@ impl Report {
                 source.corrupt_frames,
                 source.skipped_bytes,
             );
+            if let Some(clock) = &source.clock {
+                let _ = writeln!(
+                    text,
+                    "{:<width$}  clock slow by {:.2} ppm, reads late by {:.0} µs (p50), {:.0} µs (p99)",
+                    "", clock.drift_ppm, clock.jitter_us.p50, clock.jitter_us.p99
+                );
+            }
             for (reason, count) in &source.dropped {
                 let _ = writeln!(text, "{:<width$}  dropped {count} samples: {reason}", "");
             }

@@ -2,8 +2,10 @@
 
 mod audit;
 mod commands;
+mod converter;
 mod devices;
 mod disk;
+mod far_end;
 mod lab;
 mod plot;
 mod query;

@@ -4,7 +4,8 @@ use proptest::prelude::*;
 
 use kymo_drivers::frames::Frames;
 use kymo_drivers::protocol::packet::{
-    self, ByteOrder, Checksum, ChecksumKind, Counter, Field, Framing, Length, Scalar,
+    self, Bits, ByteOrder, Checksum, ChecksumKind, Constant, Counter, Field, Framing, Length,
+    Scalar, Timestamp,
 };
 use kymo_drivers::protocol::{Options, lines};
 
@@ -266,6 +267,7 @@ fn packets() -> impl Strategy<Value = packet::Options> {
         (prop::collection::vec(any::<u8>(), 0..3), length())
             .prop_map(|(bytes, length)| Framing::Sync { bytes, length }),
         length().prop_map(|length| Framing::Cobs { length }),
+        length().prop_map(|length| Framing::Slip { length }),
     ];
     let kind = prop_oneof![
         Just(ChecksumKind::Sum8),
@@ -290,38 +292,73 @@ fn packets() -> impl Strategy<Value = packet::Options> {
             modulus,
         },
     );
-    let field = (place(), scalar(), order(), any::<f64>(), any::<f64>()).prop_map(
-        |(at, scalar, order, scale, offset)| Field {
+    let bits = (0..70_u8, 0..70_u8).prop_map(|(first, count)| Bits { first, count });
+    let bits = prop::option::of(bits);
+    let step = prop_oneof![4 => 0..4_usize, 1 => any::<usize>()];
+    let field = (
+        place(),
+        scalar(),
+        order(),
+        bits,
+        step,
+        any::<f64>(),
+        any::<f64>(),
+    )
+        .prop_map(|(at, scalar, order, bits, step, scale, offset)| Field {
             at,
             scalar,
             order,
+            bits,
+            step,
             scale,
             offset,
-        },
-    );
+        });
+    let constant = (place(), prop::collection::vec(0..4_u8, 0..3))
+        .prop_map(|(at, bytes)| Constant { at, bytes });
+    let timestamp = (place(), scalar(), order()).prop_map(|(at, scalar, order)| Timestamp {
+        at,
+        scalar,
+        order,
+    });
+    let frames = prop_oneof![4 => Just(1_usize), 4 => 0..9_usize, 1 => any::<usize>()];
     (
         framing,
         prop::option::of(checksum),
         prop::option::of(counter),
         prop::collection::vec(field, 0..3),
+        prop::collection::vec(constant, 0..2),
+        prop::option::of(timestamp),
+        frames,
     )
-        .prop_map(|(framing, checksum, counter, fields)| packet::Options {
-            framing,
-            checksum,
-            counter,
-            fields,
-        })
+        .prop_map(
+            |(framing, checksum, counter, fields, constants, timestamp, frames)| packet::Options {
+                framing,
+                checksum,
+                constants,
+                frames,
+                timestamp,
+                counter,
+                fields,
+            },
+        )
 }
 
 fn forms() -> impl Strategy<Value = lines::Form> {
     let separator = || prop_oneof!["[ ,;\t]{0,2}", any::<String>()];
     prop_oneof![
         separator().prop_map(|separator| lines::Form::Separated { separator }),
+        separator().prop_map(|separator| lines::Form::Columns { separator }),
+        Just(lines::Form::Json),
         (separator(), any::<char>())
             .prop_map(|(separator, assign)| lines::Form::KeyValue { separator, assign }),
         prop_oneof![any::<String>(), Just("(?<a>.)?(?<b>.*)".to_owned())]
             .prop_map(|pattern| lines::Form::Pattern { pattern }),
     ]
+}
+
+fn suffix() -> impl Strategy<Value = lines::Suffix> {
+    let unit = prop_oneof!["[Vm1]", any::<String>()];
+    (unit, any::<bool>()).prop_map(|(unit, prefixes)| lines::Suffix { unit, prefixes })
 }
 
 /// Whatever was taken decodes whatever comes, without a panic and within its bounds.
@@ -361,11 +398,15 @@ proptest! {
         comment in prop::option::of(any::<String>()),
         first_line_whole in any::<bool>(),
         line_bytes_max in prop_oneof![0..100_usize, any::<usize>()],
-        text in "[ab=1 ,;.\t\r\n]{0,200}",
+        suffixes in prop::collection::vec(prop::option::of(suffix()), 0..4),
+        decimal_comma in any::<bool>(),
+        text in "[ab=1 ,;.\t\r\n{}:\\[\\]\"\\\\Vm]{0,200}",
     ) {
         let options = lines::Options {
             form,
             keys,
+            suffixes,
+            decimal_comma,
             comment,
             first_line_whole,
             line_bytes_max,

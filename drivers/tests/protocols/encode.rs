@@ -95,6 +95,18 @@ pub(crate) fn ubx_frame(class: u8, number: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// RFC 1055, with an END behind.
+pub(crate) fn slip(bytes: &[u8]) -> Vec<u8> {
+    let escape = |byte: &u8| match byte {
+        0xC0 => vec![0xDB, 0xDC],
+        0xDB => vec![0xDB, 0xDD],
+        other => vec![*other],
+    };
+    let mut encoded: Vec<u8> = bytes.iter().flat_map(escape).collect();
+    encoded.push(0xC0);
+    encoded
+}
+
 #[test]
 fn the_encoders_meet_known_values() {
     assert_eq!(crc_ibm_3740(b"123456789"), 0x29B1);
@@ -104,6 +116,7 @@ fn the_encoders_meet_known_values() {
     let gga = "$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,";
     assert!(sentence(gga, false).ends_with(b",,*47\r\n"));
     assert_eq!(ubx_frame(6, 8, &[]), [0xB5, 0x62, 6, 8, 0, 0, 0x0E, 0x30]);
+    assert_eq!(slip(&[1, 0xC0, 0xDB]), [1, 0xDB, 0xDC, 0xDB, 0xDD, 0xC0]);
     assert_eq!(cobs(&[]), [1, 0]);
     assert_eq!(cobs(&[0]), [1, 1, 0]);
     assert_eq!(cobs(&[0x11, 0x22, 0, 0x33]), [3, 0x11, 0x22, 2, 0x33, 0]);

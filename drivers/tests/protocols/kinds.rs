@@ -6,7 +6,7 @@ use kymo_drivers::protocol::packet::{
 use kymo_drivers::protocol::{Options, Protocol, lines, nmea, ubx};
 
 use crate::common::Row;
-use crate::encode::{cobs, crc_ibm_3740, crc_modbus, sentence, sum16, ubx_frame};
+use crate::encode::{cobs, crc_ibm_3740, crc_modbus, sentence, slip, sum16, ubx_frame};
 
 pub(crate) type Values = [i16; 3];
 
@@ -18,6 +18,8 @@ pub(crate) enum Kind {
     Cobs,
     /// `7E`, a length field, a counter of 8 bit, up to two bytes of padding, and a sum.
     Sized,
+    /// SLIP: a constant, a counter of 8 bit, nine bytes in all with a CRC.
+    Slip,
     /// `1,2,3`
     Separated,
     /// `z=3 x=1 y=2`
@@ -30,6 +32,12 @@ pub(crate) enum Kind {
     Epoch,
     /// `B5 62`, class 0A, number 01, eight bytes of payload.
     Ubx,
+    /// `z,t,x,y` and then `3,-,1,2`: a header with each frame, and another order each time.
+    Columns,
+    /// `{"a":{"x":1},"v":[2,3]}`
+    Json,
+    /// `1,0 V;2,0 V;3,0 V`: units, and decimal commas.
+    Units,
 }
 
 /// The longest payload that [`Kind::Ubx`] believes.
@@ -41,18 +49,27 @@ pub(crate) const SIZED_MAX: usize = 24;
 pub(crate) const LINE_MAX: usize = 64;
 
 impl Kind {
-    pub(crate) const ALL: [Kind; 9] = [
+    pub(crate) const ALL: [Kind; 13] = [
         Self::Sync,
         Self::Cobs,
         Self::Sized,
+        Self::Slip,
         Self::Separated,
         Self::KeyValue,
         Self::Pattern,
         Self::Sentence,
         Self::Epoch,
         Self::Ubx,
+        Self::Columns,
+        Self::Json,
+        Self::Units,
     ];
-    pub(crate) const PACKETS: [Kind; 3] = [Self::Sync, Self::Cobs, Self::Sized];
+    pub(crate) const PACKETS: [Kind; 4] = [Self::Sync, Self::Cobs, Self::Sized, Self::Slip];
+
+    /// Whether a delimiter stands between packets.
+    pub(crate) fn is_stuffed(self) -> bool {
+        matches!(self, Self::Cobs | Self::Slip)
+    }
 
     pub(crate) fn is_text(self) -> bool {
         !Self::PACKETS.contains(&self)
@@ -71,6 +88,9 @@ impl Kind {
                     length: Length::Fixed(12),
                 },
                 checksum: sum("CRC-16/IBM-3740", 2, ByteOrder::Big),
+                constants: Vec::new(),
+                frames: 1,
+                timestamp: None,
                 counter: counter(2, Scalar::U16, None),
                 fields: fields(4, ByteOrder::Little),
             }),
@@ -79,6 +99,9 @@ impl Kind {
                     length: Length::Fixed(9),
                 },
                 checksum: sum("CRC-16/MODBUS", 0, ByteOrder::Little),
+                constants: Vec::new(),
+                frames: 1,
+                timestamp: None,
                 counter: counter(0, Scalar::U8, Some(200)),
                 fields: fields(1, ByteOrder::Big),
             }),
@@ -94,8 +117,25 @@ impl Kind {
                     },
                 },
                 checksum: sum("sum16", 1, ByteOrder::Big),
+                constants: Vec::new(),
+                frames: 1,
+                timestamp: None,
                 counter: counter(2, Scalar::U8, None),
                 fields: fields(3, ByteOrder::Big),
+            }),
+            Self::Slip => Options::Packet(packet::Options {
+                framing: Framing::Slip {
+                    length: Length::Fixed(10),
+                },
+                checksum: sum("CRC-16/MODBUS", 0, ByteOrder::Big),
+                constants: vec![packet::Constant {
+                    at: 1,
+                    bytes: vec![0xC0],
+                }],
+                frames: 1,
+                timestamp: None,
+                counter: counter(0, Scalar::U8, None),
+                fields: fields(2, ByteOrder::Little),
             }),
             Self::Separated => text(lines::Form::Separated {
                 separator: ",".to_owned(),
@@ -130,6 +170,30 @@ impl Kind {
                 rules: rules(nmea::FrameBy::Sentence),
                 payload_bytes_max: PAYLOAD_MAX,
             }),
+            Self::Columns => text(lines::Form::Columns {
+                separator: ",".to_owned(),
+            }),
+            Self::Json => {
+                let mut options = text(lines::Form::Json);
+                if let Options::Lines(lines) = &mut options {
+                    lines.keys = ["a.x", "v[0]", "v[1]"].map(str::to_owned).to_vec();
+                }
+                options
+            }
+            Self::Units => {
+                let mut options = text(lines::Form::Separated {
+                    separator: ";".to_owned(),
+                });
+                if let Options::Lines(lines) = &mut options {
+                    lines.decimal_comma = true;
+                    let volts = lines::Suffix {
+                        unit: "V".to_owned(),
+                        prefixes: false,
+                    };
+                    lines.suffixes = vec![Some(volts); 3];
+                }
+                options
+            }
         }
     }
 
@@ -142,7 +206,7 @@ impl Kind {
         match self {
             Self::Sync => 65_536,
             Self::Cobs => 200,
-            Self::Sized => 256,
+            Self::Sized | Self::Slip => 256,
             _ => panic!("lines have no counter"),
         }
     }
@@ -185,6 +249,13 @@ impl Kind {
                 packet.extend(sum.to_be_bytes());
                 packet
             }
+            Self::Slip => {
+                let mut packet = vec![u8::try_from(count % 256).unwrap(), 0xC0];
+                packet.extend([x, y, z].iter().flat_map(|value| value.to_le_bytes()));
+                let crc = crc_modbus(&packet) ^ damage;
+                packet.extend(crc.to_be_bytes());
+                slip(&packet)
+            }
             Self::Separated => format!("{x}, {y}{mark},{z}\r\n").into_bytes(),
             Self::KeyValue => format!("z={z}  x={x} t=7 y={y}{mark}\n").into_bytes(),
             Self::Pattern => format!("P {x}/{y}{mark}/{z}\n").into_bytes(),
@@ -205,6 +276,13 @@ impl Kind {
                 frame[last] ^= damage.to_le_bytes()[0];
                 frame
             }
+            Self::Columns if count.is_multiple_of(2) => {
+                format!("z,t,x,y\n{z},-,{x},{y}{mark}\n").into_bytes()
+            }
+            Self::Columns => format!("# y, \"x\",z\r\n{y}{mark},{x},{z}\r\n").into_bytes(),
+            Self::Json => format!("{{\"a\":{{\"x\":{x}}},\"s\":\"}}\",\"v\":[{y}{mark}, {z}]}}\n")
+                .into_bytes(),
+            Self::Units => format!("{x},0 V;{y},00{mark}V; {z} V\n").into_bytes(),
         }
     }
 }
@@ -224,6 +302,8 @@ pub(crate) fn text(form: lines::Form) -> Options {
         form,
         keys: ["x", "y", "z"].map(str::to_owned).to_vec(),
         comment: Some("#".to_owned()),
+        suffixes: Vec::new(),
+        decimal_comma: false,
         first_line_whole: true,
         line_bytes_max: LINE_MAX,
     })
@@ -271,12 +351,6 @@ fn counter(at: usize, scalar: Scalar, modulus: Option<u64>) -> Option<Counter> {
 /// Three neighbours of 16 bit.
 pub(crate) fn fields(at: usize, order: ByteOrder) -> Vec<Field> {
     (0..3)
-        .map(|index| Field {
-            at: at + 2 * index,
-            scalar: Scalar::I16,
-            order,
-            scale: 1.0,
-            offset: 0.0,
-        })
+        .map(|index| Field::new(at + 2 * index, Scalar::I16, order))
         .collect()
 }

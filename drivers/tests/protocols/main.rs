@@ -3,13 +3,16 @@
 //! The encoders and checksums here are these tests' own and share nothing with the drivers, so that
 //! a mistake made on both sides cannot hide.
 
+mod arrays;
 mod common;
 mod declarations;
 mod encode;
+mod forms;
 mod kinds;
 mod model;
 mod packets;
 mod properties;
+mod python;
 mod receiver_model;
 mod receivers;
 mod receivers_oracle;

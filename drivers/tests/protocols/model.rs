@@ -18,13 +18,15 @@ pub(crate) struct Expected {
     started: bool,
     counter: Option<u64>,
     corrupt: u64,
+    /// What the last header said: the channel that each column is.
+    columns: Option<Vec<Option<usize>>>,
 }
 
 pub(crate) fn expect(kind: Kind, first_line_whole: bool, bytes: &[u8]) -> Expected {
     let mut expected = Expected::default();
     match kind {
         Kind::Sync | Kind::Sized => expected.packets(kind, bytes),
-        Kind::Cobs => expected.stuffed(bytes),
+        Kind::Cobs | Kind::Slip => expected.stuffed(kind, bytes),
         Kind::Sentence | Kind::Epoch | Kind::Ubx => expected.messages(kind, bytes),
         _ => expected.lines(kind, first_line_whole, bytes),
     }
@@ -170,32 +172,47 @@ impl Expected {
         self.decoded.pending = bytes.len() - at;
     }
 
-    fn stuffed(&mut self, bytes: &[u8]) {
+    fn stuffed(&mut self, kind: Kind, bytes: &[u8]) {
+        let (delimiter, sizes) = match kind {
+            // Ten bytes; every one of them may be escaped.
+            Kind::Slip => (0xC0, 10..=20),
+            _ => (0, 10..=10),
+        };
+        let longest = *sizes.end();
+        let decode = |chunk: &[u8]| match kind {
+            Kind::Slip => unslip(chunk),
+            _ => unstuff(chunk),
+        };
+        let good = |chunk: &[u8]| decode(chunk).and_then(|decoded| packet(kind, &decoded));
         let mut at = 0;
         let mut aligned = false;
-        while let Some(length) = bytes[at..].iter().position(|byte| *byte == 0) {
+        while let Some(length) = bytes[at..].iter().position(|byte| *byte == delimiter) {
             let chunk = &bytes[at..at + length];
             at += length + 1;
             self.passed_bytes += 1;
-            // A packet has ten bytes: alone, or at the end of noise.
-            let rubbish = length.saturating_sub(10);
-            let good = unstuff(&chunk[rubbish..]).and_then(|decoded| packet(Kind::Cobs, &decoded));
-            if let Some((count, row)) = good {
+            // Alone, or at the end of noise.
+            let alone = (length <= longest).then_some(0);
+            let at_end = sizes.clone().filter_map(|size| length.checked_sub(size));
+            let found = alone
+                .into_iter()
+                .chain(at_end)
+                .find_map(|rubbish| Some((rubbish, good(&chunk[rubbish..])?)));
+            if let Some((rubbish, (count, row))) = found {
                 if rubbish > 0 {
                     self.chunk_without_packet(aligned, rubbish);
                 }
                 self.frame_bytes += length - rubbish;
-                self.good(Kind::Cobs, Some(count), row, at);
+                self.good(kind, Some(count), row, at);
             } else if length > 0 {
                 self.chunk_without_packet(aligned, length);
             }
             aligned = true;
         }
         let left = bytes.len() - at;
-        if left > 10 {
-            self.chunk_without_packet(aligned, left - 10);
+        if left > longest {
+            self.chunk_without_packet(aligned, left - longest);
         }
-        self.decoded.pending = left.min(10);
+        self.decoded.pending = left.min(longest);
     }
 
     fn chunk_without_packet(&mut self, aligned: bool, length: usize) {
@@ -218,11 +235,25 @@ impl Expected {
                 self.decoded.tally.skipped_bytes += length as u64 + 1;
                 aligned = true;
             } else if length <= LINE_MAX && (text.is_empty() || text.starts_with(b"#")) {
+                if kind == Kind::Columns
+                    && let Some(said) = text.strip_prefix(b"#")
+                    && let Some(columns) = std::str::from_utf8(said).ok().and_then(header)
+                {
+                    self.columns = Some(columns);
+                }
                 self.passed_bytes += length + 1;
             } else if length > LINE_MAX {
                 self.corrupt();
                 self.corrupt_bytes += length + 1;
-            } else if let Some(row) = std::str::from_utf8(text).ok().and_then(|t| row(kind, t)) {
+            } else if kind == Kind::Columns
+                && let Some(columns) = std::str::from_utf8(text).ok().and_then(header)
+            {
+                self.columns = Some(columns);
+                self.passed_bytes += length + 1;
+            } else if let Some(row) = std::str::from_utf8(text)
+                .ok()
+                .and_then(|t| self.row(kind, t))
+            {
                 self.frame_bytes += length + 1;
                 self.good(kind, None, row, at);
             } else {
@@ -240,6 +271,71 @@ impl Expected {
             self.decoded.pending = left;
         }
     }
+}
+
+impl Expected {
+    /// A line's values, by the columns that the last header named where there are any.
+    fn row(&mut self, kind: Kind, text: &str) -> Option<Row> {
+        if kind != Kind::Columns {
+            return row(kind, text);
+        }
+        let fields: Vec<&str> = text.split(',').collect();
+        let columns = self
+            .columns
+            .clone()
+            .filter(|columns| columns.len() == fields.len());
+        let values = columns.and_then(|columns| {
+            let mut row = vec![0.0; 3];
+            for (column, field) in columns.iter().zip(&fields) {
+                if let Some(channel) = column {
+                    row[*channel] = field.trim_ascii().parse().ok()?;
+                }
+            }
+            Some(Row(row))
+        });
+        let names_some = fields.iter().any(|field| channel(field).is_some());
+        let has_number = fields
+            .iter()
+            .any(|field| field.trim_ascii().parse::<f64>().is_ok());
+        if values.is_none() && names_some && !has_number {
+            self.columns = None;
+        }
+        values
+    }
+}
+
+/// The channel of this name.
+fn channel(field: &str) -> Option<usize> {
+    let name = field.trim_ascii();
+    let quoted = name
+        .strip_prefix('"')
+        .and_then(|name| name.strip_suffix('"'));
+    let name = quoted.map_or(name, str::trim_ascii);
+    ["x", "y", "z"].iter().position(|known| *known == name)
+}
+
+/// The columns that a line names, if it names each channel once.
+fn header(text: &str) -> Option<Vec<Option<usize>>> {
+    let columns: Vec<Option<usize>> = text.trim_ascii().split(',').map(channel).collect();
+    let once = |channel| columns.iter().filter(|c| **c == Some(channel)).count() == 1;
+    (once(0) && once(1) && once(2)).then_some(columns)
+}
+
+/// Undoes SLIP's escapes; the delimiter is left out.
+pub(crate) fn unslip(chunk: &[u8]) -> Option<Vec<u8>> {
+    let mut decoded = Vec::new();
+    let mut bytes = chunk.iter();
+    while let Some(byte) = bytes.next() {
+        decoded.push(match byte {
+            0xDB => match bytes.next()? {
+                0xDC => 0xC0,
+                0xDD => 0xDB,
+                _ => return None,
+            },
+            other => *other,
+        });
+    }
+    Some(decoded)
 }
 
 /// The count and the values, if the packet's checksum is right.
@@ -263,6 +359,10 @@ fn packet(kind: Kind, packet: &[u8]) -> Option<(u64, Row)> {
         Kind::Cobs => (packet.len() == 9
             && crc_modbus(&packet[..body]) == u16::from_le_bytes(two(body)))
         .then(|| (u64::from(packet[0]) % 200, three(1, i16::from_be_bytes))),
+        Kind::Slip => (packet.len() == 10
+            && packet[1] == 0xC0
+            && crc_modbus(&packet[..body]) == u16::from_be_bytes(two(body)))
+        .then(|| (packet[0].into(), three(2, i16::from_le_bytes))),
         Kind::Sized => (sum16(&packet[1..body]) == u16::from_be_bytes(two(body)))
             .then(|| (packet[2].into(), three(3, i16::from_be_bytes))),
         _ => None,
@@ -289,6 +389,22 @@ fn row(kind: Kind, text: &str) -> Option<Row> {
     let number = |text: &str| text.trim_ascii().parse::<f64>().ok();
     let values: Vec<f64> = match kind {
         Kind::Separated => text.split(',').map(number).collect::<Option<_>>()?,
+        Kind::Json => {
+            let value: serde_json::Value = serde_json::from_str(text).ok()?;
+            let found = [&value["a"]["x"], &value["v"][0], &value["v"][1]];
+            found
+                .map(serde_json::Value::as_f64)
+                .into_iter()
+                .collect::<Option<_>>()?
+        }
+        Kind::Units => {
+            let comma = |text: &str| {
+                let number = text.trim_ascii().strip_suffix('V')?;
+                (!number.contains('.'))
+                    .then(|| number.replace(',', ".").trim_ascii().parse().ok())?
+            };
+            text.split(';').map(comma).collect::<Option<_>>()?
+        }
         Kind::KeyValue => {
             let mut found: [Option<f64>; 3] = [None; 3];
             for pair in text.split([' ', '\t']) {

@@ -29,19 +29,16 @@ fn tiny(length: usize, checksum: Option<Checksum>) -> Options {
             length: Length::Fixed(length),
         },
         checksum,
+        constants: Vec::new(),
+        frames: 1,
+        timestamp: None,
         counter: None,
         fields: vec![byte_at(2)],
     }
 }
 
 fn byte_at(at: usize) -> Field {
-    Field {
-        at,
-        scalar: Scalar::U8,
-        order: ByteOrder::Little,
-        scale: 1.0,
-        offset: 0.0,
-    }
+    Field::new(at, Scalar::U8, ByteOrder::Little)
 }
 
 #[test]
@@ -192,6 +189,9 @@ fn long_stuffed_packets_come_through_whatever_they_hold() {
     for length in [253_usize, 254, 255, 256, 507, 508, 509, 600] {
         for fill in [0_u8, 1, 0xFF] {
             let options = Options {
+                constants: Vec::new(),
+                frames: 1,
+                timestamp: None,
                 framing: Framing::Cobs {
                     length: Length::Fixed(length),
                 },
@@ -312,6 +312,9 @@ fn every_sum_is_checked_wherever_it_stands() {
 #[test]
 fn a_counter_of_the_full_64_bits_wraps() {
     let options = Options {
+        constants: Vec::new(),
+        frames: 1,
+        timestamp: None,
         framing: Framing::Cobs {
             length: Length::Fixed(8),
         },

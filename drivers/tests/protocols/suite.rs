@@ -154,7 +154,11 @@ fn frames_missing_beside_a_damaged_one_are_lost() {
 fn what_is_damaged_before_the_first_good_frame_is_no_gap() {
     for kind in Kind::ALL {
         // Byte stuffing knows only behind a delimiter that a packet is whole.
-        let start: &[u8] = if kind == Kind::Cobs { &[0] } else { &[] };
+        let start: &[u8] = match kind {
+            Kind::Cobs => &[0],
+            Kind::Slip => &[0xC0],
+            _ => &[],
+        };
         let bytes = [
             start.to_vec(),
             kind.damaged(0, values(0)),

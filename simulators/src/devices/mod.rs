@@ -8,6 +8,7 @@
 //!
 //! What it must not know: ports, clocks, threads.
 
+mod adc;
 mod gnss;
 mod inertial;
 mod pressure;
@@ -54,6 +55,7 @@ pub const DEVICES: &[DeviceKind] = &[
     thermocouple::KIND,
     vibration::KIND,
     gnss::KIND,
+    adc::KIND,
 ];
 
 /// The kind of this name.

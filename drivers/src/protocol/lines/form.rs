@@ -7,11 +7,16 @@
 use memchr::memmem::Finder;
 use regex::bytes::{CaptureLocations, Regex};
 
-use super::options::Form;
+use super::columns::Columns;
+use super::json::Json;
+use super::numbers::Numbers;
+use super::options::{Form, Options};
+use super::separator::{Separator, cuts, wrong_separator};
 use crate::protocol::OptionsError;
 
 pub(super) struct Parser {
     form: Compiled,
+    numbers: Numbers,
     keys: Vec<Vec<u8>>,
     /// Which channels a key-value line has named.
     seen: Vec<bool>,
@@ -23,6 +28,11 @@ enum Compiled {
         separator: Separator,
         assign: Box<Finder<'static>>,
     },
+    Columns {
+        separator: Separator,
+        columns: Columns,
+    },
+    Json(Json),
     Pattern {
         regex: Regex,
         groups: Vec<usize>,
@@ -30,60 +40,20 @@ enum Compiled {
     },
 }
 
-enum Separator {
-    /// Any run of spaces and tabs.
-    Blank,
-    Byte(u8),
-    Text(Box<Finder<'static>>),
-}
-
-impl Separator {
-    fn new(text: &str) -> Self {
-        match text.as_bytes() {
-            b" " => Self::Blank,
-            [byte] => Self::Byte(*byte),
-            bytes => Self::Text(Box::new(Finder::new(bytes).into_owned())),
-        }
-    }
-
-    /// The line without the spaces around it. A tab that parts values is none: it begins or ends an
-    /// empty value, and without it the values would shift into the wrong channels.
-    fn trim<'a>(&self, mut line: &'a [u8]) -> &'a [u8] {
-        if !matches!(self, Self::Byte(b'\t')) {
-            return line.trim_ascii();
-        }
-        while let [b' ' | b'\r', rest @ ..] | [rest @ .., b' ' | b'\r'] = line {
-            line = rest;
-        }
-        line
-    }
-
-    /// The bytes before the next separator, and those behind it; `None` behind if there is none.
-    fn split<'a>(&self, line: &'a [u8]) -> (&'a [u8], Option<&'a [u8]>) {
-        let (found, width) = match self {
-            Self::Blank => (line.iter().position(|b| matches!(b, b' ' | b'\t')), 1),
-            Self::Byte(byte) => (memchr::memchr(*byte, line), 1),
-            Self::Text(finder) => (finder.find(line), finder.needle().len()),
-        };
-        match found {
-            None => (line, None),
-            Some(place) => {
-                let behind = &line[place + width..];
-                let behind = if matches!(self, Self::Blank) {
-                    behind.trim_ascii_start()
-                } else {
-                    behind
-                };
-                (&line[..place], Some(behind))
-            }
-        }
-    }
+/// What a line is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Line {
+    Values,
+    /// It names the columns.
+    Header,
+    Corrupt,
 }
 
 impl Parser {
     /// # Errors
     /// Every mistake in the declaration.
-    pub(super) fn new(form: &Form, keys: &[String]) -> Result<Self, Vec<OptionsError>> {
+    pub(super) fn new(options: &Options) -> Result<Self, Vec<OptionsError>> {
+        let (form, keys) = (&options.form, &options.keys);
         let mut mistakes = Vec::new();
         let mut mistake = |part: &str, what: String| {
             mistakes.push(OptionsError {
@@ -109,10 +79,23 @@ impl Parser {
                 mistake(&format!("field {index}"), what);
             }
         }
-        if let Form::Separated { separator } | Form::KeyValue { separator, .. } = form
-            && let Some(what) = wrong_separator(separator)
+        if let Form::Separated { separator }
+        | Form::KeyValue { separator, .. }
+        | Form::Columns { separator } = form
         {
-            mistake("separator", what.to_owned());
+            if let Some(what) = wrong_separator(separator) {
+                mistake("separator", what.to_owned());
+            } else if options.decimal_comma && separator.contains(',') {
+                let what = "with a decimal comma no comma can part values: use \";\"";
+                mistake("separator", what.to_owned());
+            }
+            let suffixes = options.suffixes.iter().enumerate();
+            for (index, suffix) in suffixes.filter_map(|(i, s)| Some((i, s.as_ref()?))) {
+                if cuts(separator, &suffix.unit) {
+                    let what = format!("the separator would cut the unit `{}` apart", suffix.unit);
+                    mistake(&format!("field {index}"), what);
+                }
+            }
         }
         if let Form::KeyValue { separator, assign } = form
             && (*assign == '\n' || cuts(separator, assign.encode_utf8(&mut [0; 4])))
@@ -122,6 +105,25 @@ impl Parser {
         }
         let form = match form {
             Form::Separated { separator } => Some(Compiled::Separated(Separator::new(separator))),
+            Form::Columns { separator } => Some(Compiled::Columns {
+                separator: Separator::new(separator),
+                columns: Columns::new(keys),
+            }),
+            Form::Json => {
+                if options.decimal_comma {
+                    let what = "a number in JSON has a decimal point";
+                    mistake("decimal", what.to_owned());
+                }
+                match Json::new(keys) {
+                    Ok(json) => Some(Compiled::Json(json)),
+                    Err(wrong) => {
+                        for (index, what) in wrong {
+                            mistake(&format!("field {index}"), what);
+                        }
+                        None
+                    }
+                }
+            }
             Form::KeyValue { separator, assign } => Some(Compiled::KeyValue {
                 separator: Separator::new(separator),
                 assign: Box::new(Finder::new(assign.encode_utf8(&mut [0; 4])).into_owned()),
@@ -163,6 +165,7 @@ impl Parser {
                 let keys: Vec<Vec<u8>> = keys.iter().map(|key| key.as_bytes().to_vec()).collect();
                 Ok(Self {
                     form,
+                    numbers: Numbers::new(&options.suffixes, keys.len(), options.decimal_comma),
                     seen: vec![false; keys.len()],
                     keys,
                 })
@@ -171,14 +174,34 @@ impl Parser {
         }
     }
 
-    /// Reads the values of a line, its end left out, into `row`; false if it does not hold them.
-    pub(super) fn parse(&mut self, line: &[u8], row: &mut [f64]) -> bool {
+    /// Reads the values of a line, its end left out, into `row`.
+    pub(super) fn parse(&mut self, line: &[u8], row: &mut [f64]) -> Line {
         let text = line.trim_ascii();
-        match &mut self.form {
-            Compiled::Separated(separator) => separated(separator, separator.trim(line), row),
+        let numbers = &self.numbers;
+        let holds = match &mut self.form {
+            Compiled::Separated(separator) => {
+                separated(separator, numbers, separator.trim(line), row)
+            }
+            Compiled::Columns { separator, columns } => {
+                if std::str::from_utf8(text).is_err() {
+                    return Line::Corrupt;
+                }
+                return columns.parse(separator, numbers, separator.trim(line), row);
+            }
+            Compiled::Json(json) => {
+                std::str::from_utf8(text).is_ok() && json.parse(numbers, &mut self.seen, text, row)
+            }
             Compiled::KeyValue { separator, assign } => {
                 std::str::from_utf8(text).is_ok()
-                    && key_value(separator, assign, &self.keys, &mut self.seen, text, row)
+                    && key_value(
+                        separator,
+                        assign,
+                        numbers,
+                        &self.keys,
+                        &mut self.seen,
+                        text,
+                        row,
+                    )
             }
             Compiled::Pattern {
                 regex,
@@ -187,32 +210,34 @@ impl Parser {
             } => {
                 std::str::from_utf8(text).is_ok()
                     && regex.captures_read(locations, text).is_some()
-                    && groups.iter().zip(row).all(|(group, value)| {
-                        let found = locations.get(*group).and_then(|(a, b)| number(&text[a..b]));
-                        found.map(|number| *value = number).is_some()
-                    })
+                    && groups
+                        .iter()
+                        .zip(row)
+                        .enumerate()
+                        .all(|(channel, (group, value))| {
+                            let found = locations.get(*group);
+                            let found = found.and_then(|(a, b)| numbers.read(channel, &text[a..b]));
+                            found.map(|number| *value = number).is_some()
+                        })
             }
+        };
+        if holds { Line::Values } else { Line::Corrupt }
+    }
+
+    /// A comment, its mark left out: where a header line names the columns, it may be one.
+    pub(super) fn comment(&mut self, text: &[u8]) {
+        if let Compiled::Columns { separator, columns } = &mut self.form
+            && std::str::from_utf8(text).is_ok()
+        {
+            columns.name(separator, separator.trim(text));
         }
     }
-}
 
-fn wrong_separator(separator: &str) -> Option<&'static str> {
-    if separator.is_empty() {
-        Some("a separator is needed, as in \",\"")
-    } else if separator.contains('\n') {
-        Some("a line ends at its line end: nothing in it can be parted by one")
-    } else if separator.contains(|found: char| found.is_ascii_digit()) {
-        Some("a separator with a digit in it would cut numbers apart")
-    } else {
-        None
-    }
-}
-
-/// Whether the separator parts a line wherever `text` stands.
-fn cuts(separator: &str, text: &str) -> bool {
-    match separator {
-        " " => text.contains([' ', '\t']),
-        separator => !separator.is_empty() && text.contains(separator),
+    /// The link was opened anew: what was named need not hold any more.
+    pub(super) fn reset(&mut self) {
+        if let Compiled::Columns { columns, .. } = &mut self.form {
+            columns.forget();
+        }
     }
 }
 
@@ -224,12 +249,12 @@ fn can_stand(key: &str, separator: &str, assign: char) -> bool {
         && !cuts(separator, key)
 }
 
-fn separated(separator: &Separator, line: &[u8], row: &mut [f64]) -> bool {
+fn separated(separator: &Separator, numbers: &Numbers, line: &[u8], row: &mut [f64]) -> bool {
     let mut rest = Some(line);
-    for value in row {
+    for (channel, value) in row.iter_mut().enumerate() {
         let Some(text) = rest else { return false };
         let (field, behind) = separator.split(text);
-        let Some(number) = number(field) else {
+        let Some(number) = numbers.read(channel, field) else {
             return false;
         };
         *value = number;
@@ -241,6 +266,7 @@ fn separated(separator: &Separator, line: &[u8], row: &mut [f64]) -> bool {
 fn key_value(
     separator: &Separator,
     assign: &Finder<'_>,
+    numbers: &Numbers,
     keys: &[Vec<u8>],
     seen: &mut [bool],
     line: &[u8],
@@ -259,15 +285,11 @@ fn key_value(
         let Some(channel) = keys.iter().position(|known| known == key) else {
             continue;
         };
-        match number(&pair[at + assign.needle().len()..]) {
+        match numbers.read(channel, &pair[at + assign.needle().len()..]) {
             // A key that comes twice with a value each: which of them is right nobody knows.
             Some(number) if !seen[channel] => (row[channel], seen[channel]) = (number, true),
             _ => return false,
         }
     }
     seen.iter().all(|seen| *seen)
-}
-
-fn number(text: &[u8]) -> Option<f64> {
-    fast_float2::parse(text.trim_ascii()).ok()
 }

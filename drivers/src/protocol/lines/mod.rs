@@ -4,21 +4,28 @@
 //! an exponent; `nan`, `inf` and `infinity` are numbers too, in any case of their letters. A line that does not
 //! hold one number for every channel is corrupt, also one that is not UTF-8 and one that is too long.
 //!
+//! Where a header names the columns, what comes before the first one since the link was opened is corrupt: which
+//! value is which is not known. A line that is a header is no frame, and not corrupt.
+//!
 //! **Always holds.** A line is a frame, a corrupt one, or none; it never makes two. A line of any length
 //! takes no more memory than `line_bytes_max`. What stands before the first line end after the link was opened
 //! is skipped, unless it is known to be whole.
 //!
 //! **Must not know.** Time, and where the bytes come from.
 
+mod columns;
 mod form;
+mod json;
+mod numbers;
 mod options;
+mod separator;
 
 use memchr::memchr;
 
 use super::{OptionsError, Protocol};
 use crate::block::GapReason;
 use crate::frames::Frames;
-use form::Parser;
+use form::{Line, Parser};
 pub use options::*;
 
 /// The decoder of text lines.
@@ -52,7 +59,7 @@ impl Lines {
     /// Every mistake in the options.
     pub fn new(options: &Options) -> Result<Self, Vec<OptionsError>> {
         let mut mistakes = options.mistakes();
-        let parser = match Parser::new(&options.form, &options.keys) {
+        let parser = match Parser::new(options) {
             Ok(parser) if mistakes.is_empty() => parser,
             Ok(_) => return Err(mistakes),
             Err(more) => {
@@ -78,13 +85,18 @@ impl Lines {
     /// One line, its end left out; `end` is where it ended in the input.
     fn line(&mut self, line: &[u8], end: usize, out: &mut Frames) {
         let text = line.trim_ascii();
-        let is_comment = |mark: &Vec<u8>| text.starts_with(mark);
-        if text.is_empty() || self.comment.as_ref().is_some_and(is_comment) {
+        if text.is_empty() {
             return;
         }
-        if !self.parser.parse(line, &mut self.row) {
-            self.corrupt(out);
+        let mark = self.comment.as_ref();
+        if let Some(said) = mark.and_then(|mark| text.strip_prefix(&mark[..])) {
+            self.parser.comment(said);
             return;
+        }
+        match self.parser.parse(line, &mut self.row) {
+            Line::Values => {}
+            Line::Header => return,
+            Line::Corrupt => return self.corrupt(out),
         }
         let corrupt = std::mem::take(&mut self.stream.corrupt);
         if corrupt > 0 && self.stream.started {
@@ -147,5 +159,6 @@ impl Protocol for Lines {
             aligned: self.first_line_whole,
             ..Stream::default()
         };
+        self.parser.reset();
     }
 }

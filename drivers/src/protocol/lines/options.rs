@@ -17,11 +17,28 @@ pub enum Form {
         /// Between key and value, `=` by default.
         assign: char,
     },
+    /// Values in the order that a header line names; columns that are no channel hold anything.
+    Columns {
+        /// Between values, and between names; `" "` means any run of spaces and tabs.
+        separator: String,
+    },
+    /// JSON, RFC 8259: one text a line. Keys are paths, as in `imu.accel[0]`; what no path leads to is passed over.
+    Json,
     /// A regular expression with one named group a channel; a line that does not match is corrupt.
     Pattern {
         /// The expression, in the syntax of the `regex` crate.
         pattern: String,
     },
+}
+
+/// A unit that stands behind a number in the text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suffix {
+    /// It must stand there; another makes the line corrupt.
+    pub unit: String,
+    /// It may have an SI prefix, from `f` to `T`: the value is then converted, so that with the unit `V` the text
+    /// `5 mV` is 0.005.
+    pub prefixes: bool,
 }
 
 /// A text protocol: one line, one frame.
@@ -31,6 +48,10 @@ pub struct Options {
     pub form: Form,
     /// What each channel is called on the wire, in channel order: the key, or the group's name.
     pub keys: Vec<String>,
+    /// What stands behind each channel's number, in channel order; none for those beyond the list.
+    pub suffixes: Vec<Option<Suffix>>,
+    /// Numbers have a comma where others have a point.
+    pub decimal_comma: bool,
     /// A line that starts with this is a comment: skipped, and counted neither as a frame nor as corrupt.
     pub comment: Option<String>,
     /// Whether the first line after the link was opened is known to be whole. If not, what stands
@@ -66,6 +87,19 @@ impl Options {
             } else if mark.contains('\n') || mark.trim_ascii_start() != mark {
                 let what = "no line starts with it: spaces around a line are left out";
                 mistake("comment", what.to_owned());
+            }
+        }
+        for (index, suffix) in self.suffixes.iter().enumerate() {
+            let Some(Suffix { unit, .. }) = suffix else {
+                continue;
+            };
+            let number = |c: char| c.is_ascii_digit() || matches!(c, '.' | ',' | '+' | '-');
+            if unit.is_empty() || unit.trim_ascii() != unit || unit.contains('\n') {
+                let what = format!("no number can have the unit {unit:?} behind it");
+                mistake(&format!("field {index}"), what);
+            } else if unit.starts_with(number) {
+                let what = format!("the unit `{unit}` begins like a number");
+                mistake(&format!("field {index}"), what);
             }
         }
         if !(1..=LINE_BYTES_MAX_LIMIT).contains(&self.line_bytes_max) {

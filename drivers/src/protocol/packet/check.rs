@@ -1,22 +1,31 @@
 //! A declaration, checked and compiled: what the decoders ask of a packet.
 
 use super::checksum::{Engine, unsigned};
-use super::options::{ByteOrder, Counter, Field, Framing, Length, Options, Scalar};
+use super::options::{
+    ByteOrder, Constant, Counter, Field, Framing, Length, Options, Scalar, Timestamp,
+};
 use crate::protocol::OptionsError;
 
 /// The longest packet that can be declared, in bytes: a read buffer holds several.
 pub(super) const LENGTH_MAX: usize = 16 << 10;
 
+/// The most frames that a packet can be declared to hold: as many as the longest packet has bytes.
+const FRAMES_MAX: usize = LENGTH_MAX;
+
 /// What a packet of the declared kind looks like.
 pub(super) struct Shape {
     pub(super) fields: Vec<Field>,
+    /// Frames in a packet.
+    pub(super) frames: usize,
+    pub(super) timestamp: Option<Timestamp>,
+    constants: Vec<Constant>,
     pub(super) counter: Option<CounterShape>,
     length: Length,
     pub(super) length_max: usize,
     /// Bytes from which the length can be told.
     pub(super) header: usize,
     checksum: Option<ChecksumShape>,
-    /// The shortest packet that holds every field, the counter, and the checksum.
+    /// The shortest packet that holds every field, the counter, the timestamp, the constants, and the checksum.
     length_min: usize,
 }
 
@@ -69,15 +78,15 @@ impl Shape {
         let mut mistakes = Mistakes::default();
         let (length, sync) = match &options.framing {
             Framing::Sync { bytes, length } => (*length, bytes.len()),
-            Framing::Cobs { length } => (*length, 0),
+            Framing::Cobs { length } | Framing::Slip { length } => (*length, 0),
         };
         if matches!(&options.framing, Framing::Sync { bytes, .. } if bytes.is_empty()) {
             mistakes.add("sync", "at least one byte is needed, as in \"AA 55\"");
         }
         let (length_max, header) = mistakes.length(length, sync);
         let mut length_min = sync;
-        let mut place = |mistakes: &mut Mistakes, part: &str, at: usize, scalar: Scalar| {
-            let end = at.saturating_add(scalar.width());
+        let mut place = |mistakes: &mut Mistakes, part: &str, at: usize, width: usize| {
+            let end = at.saturating_add(width);
             if end > length_max {
                 mistakes.add(
                     part,
@@ -89,25 +98,38 @@ impl Shape {
         if options.fields.is_empty() {
             mistakes.add("field", "at least one channel with a field is needed");
         }
+        if !(1..=FRAMES_MAX).contains(&options.frames) {
+            let what = format!("a packet holds 1 to {FRAMES_MAX} frames");
+            mistakes.add("array", &what);
+        }
         for (index, field) in options.fields.iter().enumerate() {
+            let part = format!("field {index}");
+            let steps = field.step.saturating_mul(options.frames.saturating_sub(1));
+            let at = field.at.saturating_add(steps);
+            place(&mut mistakes, &part, at, field.scalar.width());
+            mistakes.field(&part, field);
+        }
+        for (index, constant) in options.constants.iter().enumerate() {
+            let part = format!("constant {index}");
+            if constant.bytes.is_empty() {
+                mistakes.add(&part, "at least one byte is needed, as in \"01\"");
+            }
+            place(&mut mistakes, &part, constant.at, constant.bytes.len());
+        }
+        if let Some(timestamp) = &options.timestamp {
             place(
                 &mut mistakes,
-                &format!("field {index}"),
-                field.at,
-                field.scalar,
+                "timestamp",
+                timestamp.at,
+                timestamp.scalar.width(),
             );
-        }
-        for (index, field) in options.fields.iter().enumerate() {
-            if !field.scale.is_finite() || field.scale == 0.0 || !field.offset.is_finite() {
-                let what = "scale and offset must be finite, and the scale not 0";
-                mistakes.add(&format!("field {index}"), what);
-            }
+            mistakes.unsigned("timestamp", "timestamp", timestamp.scalar);
         }
         if let Some(counter) = &options.counter {
-            place(&mut mistakes, "counter", counter.at, counter.scalar);
+            place(&mut mistakes, "counter", counter.at, counter.scalar.width());
         }
         if let Length::Field { at, scalar, .. } = length {
-            place(&mut mistakes, "length", at, scalar);
+            place(&mut mistakes, "length", at, scalar.width());
         }
         let counter = options
             .counter
@@ -120,9 +142,11 @@ impl Shape {
         });
         mistakes.claims(length, length_min);
         mistakes.into_result()?;
-        let fields = options.fields.clone();
         Ok(Self {
-            fields,
+            fields: options.fields.clone(),
+            frames: options.frames,
+            timestamp: options.timestamp,
+            constants: options.constants.clone(),
             counter,
             length,
             length_max,
@@ -150,6 +174,15 @@ impl Shape {
                 (self.length_min..=max).contains(&length).then_some(length)
             }
         }
+    }
+
+    /// Whether what is constant stands in the packet.
+    pub(super) fn is_one(&self, packet: &[u8]) -> bool {
+        self.constants.iter().all(|constant| {
+            packet
+                .get(constant.at..)
+                .is_some_and(|rest| rest.starts_with(&constant.bytes))
+        })
     }
 
     /// Whether there is a checksum to tell a packet from rubbish.
@@ -182,7 +215,7 @@ impl Shape {
         else {
             return false;
         };
-        checksum.engine.compute(covered) == unsigned(found, checksum.order)
+        checksum.engine.matches(covered, found, checksum.order)
     }
 }
 
@@ -240,12 +273,7 @@ impl Mistakes {
             Length::Field {
                 at, scalar, max, ..
             } => {
-                if !is_unsigned(scalar) {
-                    self.add(
-                        "length",
-                        "the length field must be an unsigned integer: u8, u16, u24, u32 or u64",
-                    );
-                }
+                self.unsigned("length", "length field", scalar);
                 (max, at.saturating_add(scalar.width()).max(sync))
             }
         };
@@ -274,12 +302,39 @@ impl Mistakes {
         }
     }
 
-    fn counter(&mut self, counter: &Counter) -> Option<CounterShape> {
-        if !is_unsigned(counter.scalar) {
-            self.add(
-                "counter",
-                "the counter must be an unsigned integer: u8, u16, u24, u32 or u64",
+    fn field(&mut self, part: &str, field: &Field) {
+        if !field.scale.is_finite() || field.scale == 0.0 || !field.offset.is_finite() {
+            self.add(part, "scale and offset must be finite, and the scale not 0");
+        }
+        let Some(bits) = field.bits else { return };
+        if !field.scalar.is_integer() {
+            self.add(part, "only an integer has bits to choose from");
+        }
+        let (end, width) = (
+            usize::from(bits.first) + usize::from(bits.count),
+            8 * field.scalar.width(),
+        );
+        if bits.count == 0 || end > width {
+            let what = format!(
+                "{} bits from bit {} on: its type has {width}",
+                bits.count, bits.first
             );
+            self.add(part, &what);
+        }
+    }
+
+    fn unsigned(&mut self, part: &str, name: &str, scalar: Scalar) -> bool {
+        if !scalar.is_unsigned() {
+            self.add(
+                part,
+                &format!("the {name} must be an unsigned integer: u8, u16, u24, u32 … u64"),
+            );
+        }
+        scalar.is_unsigned()
+    }
+
+    fn counter(&mut self, counter: &Counter) -> Option<CounterShape> {
+        if !self.unsigned("counter", "counter", counter.scalar) {
             return None;
         }
         let width = counter.scalar.width();
@@ -362,11 +417,4 @@ impl Mistakes {
         }
         Some(shape)
     }
-}
-
-fn is_unsigned(scalar: Scalar) -> bool {
-    matches!(
-        scalar,
-        Scalar::U8 | Scalar::U16 | Scalar::U24 | Scalar::U32 | Scalar::U64
-    )
 }

@@ -18,6 +18,7 @@ pub enum CrcAlgorithm {
     U16(&'static Algorithm<u16>),
     U32(&'static Algorithm<u32>),
     U64(&'static Algorithm<u64>),
+    U128(&'static Algorithm<u128>),
 }
 
 impl CrcAlgorithm {
@@ -29,17 +30,19 @@ impl CrcAlgorithm {
             Self::U16(a) => a.width,
             Self::U32(a) => a.width,
             Self::U64(a) => a.width,
+            Self::U128(a) => a.width,
         }
     }
 
     /// The catalogue's check value: the checksum of the nine characters `123456789`.
     #[must_use]
-    pub fn check(&self) -> u64 {
+    pub fn check(&self) -> u128 {
         match self {
             Self::U8(a) => a.check.into(),
             Self::U16(a) => a.check.into(),
             Self::U32(a) => a.check.into(),
-            Self::U64(a) => a.check,
+            Self::U64(a) => a.check.into(),
+            Self::U128(a) => a.check,
         }
     }
 }
@@ -50,7 +53,7 @@ macro_rules! entry {
     };
 }
 
-/// The catalogue: every algorithm of up to 64 bits, by width and name.
+/// The catalogue: every algorithm, by width and name.
 #[rustfmt::skip]
 pub static CRCS: &[(&str, CrcAlgorithm)] = &[
     entry!("CRC-3/GSM", U8, CRC_3_GSM),
@@ -165,14 +168,20 @@ pub static CRCS: &[(&str, CrcAlgorithm)] = &[
     entry!("CRC-64/REDIS", U64, CRC_64_REDIS),
     entry!("CRC-64/WE", U64, CRC_64_WE),
     entry!("CRC-64/XZ", U64, CRC_64_XZ),
+    entry!("CRC-82/DARC", U128, CRC_82_DARC),
 ];
 
 /// The sums, by name. [`ChecksumKind::Crc`] is found through [`by_name`].
-const SUMS: [(&str, ChecksumKind); 5] = [
+const SUMS: [(&str, ChecksumKind); 10] = [
     ("sum8", ChecksumKind::Sum8),
     ("sum16", ChecksumKind::Sum16),
+    ("sum32", ChecksumKind::Sum32),
+    ("lrc8", ChecksumKind::Lrc8),
+    ("inverted8", ChecksumKind::Inverted8),
     ("xor8", ChecksumKind::Xor8),
     ("fletcher16", ChecksumKind::Fletcher16),
+    ("fletcher16-256", ChecksumKind::Fletcher16Modulus256),
+    ("fletcher32", ChecksumKind::Fletcher32),
     ("adler32", ChecksumKind::Adler32),
 ];
 
@@ -201,13 +210,19 @@ pub fn names() -> impl Iterator<Item = &'static str> {
 pub(super) enum Engine {
     Sum8,
     Sum16,
+    Sum32,
+    Lrc8,
+    Inverted8,
     Xor8,
     Fletcher16,
+    Fletcher16Modulus256,
+    Fletcher32,
     Adler32,
     U8(Box<Crc<u8, Table<16>>>),
     U16(Box<Crc<u16, Table<16>>>),
     U32(Box<Crc<u32, Table<16>>>),
     U64(Box<Crc<u64, Table<16>>>),
+    U128(Box<Crc<u128, Table<16>>>),
 }
 
 impl ChecksumKind {
@@ -215,9 +230,9 @@ impl ChecksumKind {
     #[must_use]
     pub fn width(self) -> usize {
         match self {
-            Self::Sum8 | Self::Xor8 => 1,
-            Self::Sum16 | Self::Fletcher16 => 2,
-            Self::Adler32 => 4,
+            Self::Sum8 | Self::Lrc8 | Self::Inverted8 | Self::Xor8 => 1,
+            Self::Sum16 | Self::Fletcher16 | Self::Fletcher16Modulus256 => 2,
+            Self::Sum32 | Self::Fletcher32 | Self::Adler32 => 4,
             Self::Crc(place) => CRCS.get(place).map_or(0, |(_, algorithm)| {
                 usize::from(algorithm.bits().div_ceil(8))
             }),
@@ -231,48 +246,91 @@ impl Engine {
         Some(match kind {
             ChecksumKind::Sum8 => Self::Sum8,
             ChecksumKind::Sum16 => Self::Sum16,
+            ChecksumKind::Sum32 => Self::Sum32,
+            ChecksumKind::Lrc8 => Self::Lrc8,
+            ChecksumKind::Inverted8 => Self::Inverted8,
             ChecksumKind::Xor8 => Self::Xor8,
             ChecksumKind::Fletcher16 => Self::Fletcher16,
+            ChecksumKind::Fletcher16Modulus256 => Self::Fletcher16Modulus256,
+            ChecksumKind::Fletcher32 => Self::Fletcher32,
             ChecksumKind::Adler32 => Self::Adler32,
             ChecksumKind::Crc(place) => match CRCS.get(place)?.1 {
                 CrcAlgorithm::U8(a) => Self::U8(Box::new(Crc::<u8, Table<16>>::new(a))),
                 CrcAlgorithm::U16(a) => Self::U16(Box::new(Crc::<u16, Table<16>>::new(a))),
                 CrcAlgorithm::U32(a) => Self::U32(Box::new(Crc::<u32, Table<16>>::new(a))),
                 CrcAlgorithm::U64(a) => Self::U64(Box::new(Crc::<u64, Table<16>>::new(a))),
+                CrcAlgorithm::U128(a) => Self::U128(Box::new(Crc::<u128, Table<16>>::new(a))),
             },
         })
     }
 
-    /// The checksum of the bytes.
-    pub(super) fn compute(&self, bytes: &[u8]) -> u64 {
+    /// Whether `found` is the checksum of the bytes.
+    pub(super) fn matches(&self, bytes: &[u8], found: &[u8], order: ByteOrder) -> bool {
         match self {
-            Self::Sum8 => u64::from(bytes.iter().fold(0_u8, |sum, b| sum.wrapping_add(*b))),
-            Self::Sum16 => u64::from(
-                bytes
-                    .iter()
-                    .fold(0_u16, |sum, b| sum.wrapping_add(u16::from(*b))),
-            ),
+            // Wider than any integer of a packet.
+            Self::U128(crc) => {
+                let sum = crc.checksum(bytes);
+                let width = found.len().min(16);
+                let expected = sum.to_be_bytes();
+                let expected = expected[16 - width..].iter();
+                match order {
+                    ByteOrder::Big => expected.eq(found),
+                    ByteOrder::Little => expected.rev().eq(found),
+                }
+            }
+            _ => self.compute(bytes) == unsigned(found, order),
+        }
+    }
+
+    /// The checksum of the bytes, its low 64 bits.
+    fn compute(&self, bytes: &[u8]) -> u64 {
+        let sum = || {
+            bytes
+                .iter()
+                .fold(0_u32, |sum, b| sum.wrapping_add(u32::from(*b)))
+        };
+        match self {
+            Self::Sum8 => u64::from(sum() & 0xFF),
+            Self::Sum16 => u64::from(sum() & 0xFFFF),
+            Self::Sum32 => u64::from(sum()),
+            Self::Lrc8 => u64::from(sum().wrapping_neg() & 0xFF),
+            Self::Inverted8 => u64::from(!sum() & 0xFF),
             Self::Xor8 => u64::from(bytes.iter().fold(0_u8, |sum, b| sum ^ b)),
             Self::Fletcher16 => {
-                let (low, high) = bytes.iter().fold((0_u32, 0_u32), |(low, high), b| {
-                    let low = (low + u32::from(*b)) % 255;
-                    (low, (high + low) % 255)
-                });
+                let (low, high) = two_sums(bytes.iter().map(|b| u32::from(*b)), (0, 0), 255);
                 u64::from(high << 8 | low)
             }
+            Self::Fletcher16Modulus256 => {
+                let (low, high) = two_sums(bytes.iter().map(|b| u32::from(*b)), (0, 0), 256);
+                u64::from(high << 8 | low)
+            }
+            Self::Fletcher32 => {
+                let words = bytes.chunks(2);
+                let words =
+                    words.map(|w| u32::from(w[0]) | u32::from(w.get(1).copied().unwrap_or(0)) << 8);
+                let (low, high) = two_sums(words, (0, 0), 65_535);
+                u64::from(high << 16 | low)
+            }
             Self::Adler32 => {
-                let (low, high) = bytes.iter().fold((1_u32, 0_u32), |(low, high), b| {
-                    let low = (low + u32::from(*b)) % 65_521;
-                    (low, (high + low) % 65_521)
-                });
+                let (low, high) = two_sums(bytes.iter().map(|b| u32::from(*b)), (1, 0), 65_521);
                 u64::from(high << 16 | low)
             }
             Self::U8(crc) => crc.checksum(bytes).into(),
             Self::U16(crc) => crc.checksum(bytes).into(),
             Self::U32(crc) => crc.checksum(bytes).into(),
             Self::U64(crc) => crc.checksum(bytes),
+            #[allow(clippy::cast_possible_truncation)] // As said.
+            Self::U128(crc) => crc.checksum(bytes) as u64,
         }
     }
+}
+
+/// A sum, and the sum of its values on the way: Fletcher's and Adler's.
+fn two_sums(values: impl Iterator<Item = u32>, start: (u32, u32), modulus: u32) -> (u32, u32) {
+    values.fold(start, |(low, high), value| {
+        let low = (low + value) % modulus;
+        (low, (high + low) % modulus)
+    })
 }
 
 /// The unsigned number that `bytes`, at most eight, stand for.
@@ -292,7 +350,21 @@ mod tests {
     fn every_crc_meets_the_check_value_of_the_catalogue() {
         for (place, (name, algorithm)) in CRCS.iter().enumerate() {
             let engine = Engine::new(ChecksumKind::Crc(place)).expect("a place of the catalogue");
-            assert_eq!(engine.compute(b"123456789"), algorithm.check(), "{name}");
+            let check = algorithm.check().to_be_bytes();
+            let check = &check[16 - ChecksumKind::Crc(place).width()..];
+            assert!(
+                engine.matches(b"123456789", check, ByteOrder::Big),
+                "{name}"
+            );
+            let turned: Vec<u8> = check.iter().rev().copied().collect();
+            assert!(
+                engine.matches(b"123456789", &turned, ByteOrder::Little),
+                "{name}"
+            );
+            assert!(
+                !engine.matches(b"123456780", check, ByteOrder::Big),
+                "{name}"
+            );
         }
         assert!(CRCS.len() > 100);
     }
@@ -309,7 +381,13 @@ mod tests {
         assert_eq!(compute("adler32", b"Wikipedia"), 0x11E6_0398);
         assert_eq!(compute("sum8", &[200, 100]), 44);
         assert_eq!(compute("sum16", &[200, 100]), 300);
+        assert_eq!(compute("sum32", &[200, 100]), 300);
+        assert_eq!(compute("lrc8", &[200, 100]), 256 - 44);
+        assert_eq!(compute("inverted8", &[200, 100]), 255 - 44);
         assert_eq!(compute("xor8", &[0x55, 0x0F]), 0x5A);
+        // u-blox M8 protocol specification, 32.4: a poll of MON-VER, whose checksum is 0E 34.
+        assert_eq!(compute("fletcher16-256", &[0x0A, 0x04, 0x00, 0x00]), 0x340E);
+        assert_eq!(compute("fletcher32", b"abcde"), 0xF04F_C729);
     }
 
     #[test]

@@ -57,17 +57,13 @@ impl Sync {
             }
             match self.candidate(shape, &input[at..]) {
                 Candidate::Short => break,
-                // The run ended in front of a good packet because something is missing there.
+                // The run ended in front of a good packet because something is missing there, or because not all of
+                // its frames fit.
                 Candidate::Good(length) => {
                     corrupt_end = corrupt_end.min(at);
                     let packet = &input[at..at + length];
-                    let loss = stream.loss(shape, packet);
-                    if let Some((frames, reason)) = loss {
-                        out.lose(frames, reason);
-                    }
-                    stream.good(shape, packet, loss.and_then(|(frames, _)| frames), out);
                     at += length;
-                    append(shape, packet, length, |_| at, out);
+                    stream.take(shape, packet, at, out);
                 }
                 Candidate::Bad(length) => {
                     if at >= corrupt_end {
@@ -99,7 +95,7 @@ impl Sync {
     ) -> usize {
         let mut at = start;
         let mut stride = 0;
-        let mut left = out.room();
+        let mut left = out.room() / shape.frames;
         while left > 0
             && let Candidate::Good(length) = self.candidate(shape, &input[at..])
             && (stride == 0 || stride == length)
@@ -116,6 +112,7 @@ impl Sync {
                 shape,
                 &input[start..at],
                 stride,
+                0..shape.frames,
                 |index| start + (index + 1) * stride,
                 out,
             );
@@ -137,6 +134,7 @@ impl Sync {
         };
         match input.get(..length) {
             None => Candidate::Short,
+            Some(packet) if !shape.is_one(packet) => Candidate::Nothing,
             Some(packet) if shape.holds(packet) => Candidate::Good(length),
             Some(_) => Candidate::Bad(length),
         }

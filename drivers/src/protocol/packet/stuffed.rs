@@ -1,19 +1,70 @@
-//! Consistent overhead byte stuffing: S. Cheshire and M. Baker, "Consistent Overhead Byte Stuffing",
-//! IEEE/ACM Transactions on Networking 7(2), 1999. A zero byte stands between packets and nowhere else.
+//! Packets with one byte between them that stands nowhere else, because what they hold is stuffed.
 //!
-//! Noise in front of a packet leaves no zero between the two. Where a checksum can tell, the packet is found
-//! at the end of what stands between two zeros all the same.
+//! - COBS: S. Cheshire and M. Baker, "Consistent Overhead Byte Stuffing", IEEE/ACM Transactions on Networking
+//!   7(2), 1999. A zero byte stands between packets.
+//! - SLIP: RFC 1055. END (C0) stands between packets, and may stand in front of one too; within, it is ESC (DB) and
+//!   DC, and ESC is ESC and DD.
+//!
+//! Noise in front of a packet leaves no delimiter between the two. Where a checksum can tell, the packet is found
+//! at the end of what stands between two delimiters all the same.
 
 use memchr::memchr;
 
+use super::Stream;
 use super::check::Shape;
-use super::{Stream, append};
 use crate::frames::Frames;
 
 /// Lengths tried for a packet at the end of rubbish.
 const TRIES_MAX: usize = 1024;
 
-pub(super) struct Cobs {
+/// How bytes are stuffed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stuffing {
+    Cobs,
+    Slip,
+}
+
+const END: u8 = 0xC0;
+const ESC: u8 = 0xDB;
+const ESC_END: u8 = 0xDC;
+const ESC_ESC: u8 = 0xDD;
+
+impl Stuffing {
+    fn delimiter(self) -> u8 {
+        match self {
+            Self::Cobs => 0,
+            Self::Slip => END,
+        }
+    }
+
+    /// The least bytes that a packet of this length takes, its delimiter left out.
+    fn encoded_min(self, length: usize) -> usize {
+        match self {
+            Self::Cobs => length + 1,
+            Self::Slip => length,
+        }
+    }
+
+    /// The most: a byte for every 254, and one; every byte escaped.
+    fn encoded_max(self, length: usize) -> usize {
+        match self {
+            Self::Cobs => length + length / 254 + 1,
+            Self::Slip => 2 * length,
+        }
+    }
+
+    /// Undoes it; false if the bytes are not well-formed.
+    fn undo(self, encoded: &[u8], decoded: &mut Vec<u8>) -> bool {
+        decoded.clear();
+        match self {
+            Self::Cobs => undo_cobs(encoded, decoded),
+            Self::Slip => undo_slip(encoded, decoded),
+        }
+    }
+}
+
+pub(super) struct Stuffed {
+    stuffing: Stuffing,
     decoded: Vec<u8>,
     length_max: usize,
     /// A delimiter was seen since the link was opened: what stands before the first may be half a packet.
@@ -22,10 +73,11 @@ pub(super) struct Cobs {
     overlong: bool,
 }
 
-impl Cobs {
-    pub(super) fn new(length_max: usize) -> Self {
+impl Stuffed {
+    pub(super) fn new(stuffing: Stuffing, length_max: usize) -> Self {
         Self {
-            decoded: Vec::with_capacity(length_max + 1),
+            stuffing,
+            decoded: Vec::with_capacity(stuffing.encoded_max(length_max)),
             length_max,
             aligned: false,
             overlong: false,
@@ -36,9 +88,9 @@ impl Cobs {
         (self.aligned, self.overlong) = (false, false);
     }
 
-    /// The longest packet as encoded, its delimiter left out: a byte for every 254, and one.
+    /// The longest packet as encoded, its delimiter left out.
     pub(super) fn encoded_max(&self) -> usize {
-        self.length_max + self.length_max / 254 + 1
+        self.stuffing.encoded_max(self.length_max)
     }
 
     pub(super) fn decode(
@@ -51,7 +103,7 @@ impl Cobs {
         let mut at = 0;
         while !out.is_full() {
             let rest = &input[at..];
-            let Some(length) = memchr(0, rest) else {
+            let Some(length) = memchr(self.stuffing.delimiter(), rest) else {
                 // Longer than any packet: given up, but for its end, which may be a good packet
                 // whose delimiter is still to come.
                 let over = rest.len().saturating_sub(self.encoded_max());
@@ -92,20 +144,15 @@ impl Cobs {
         if rubbish == encoded.len() {
             return;
         }
-        let packet = &self.decoded[..];
-        let loss = stream.loss(shape, packet);
-        if let Some((frames, reason)) = loss {
-            out.lose(frames, reason);
-        }
-        stream.good(shape, packet, loss.and_then(|(frames, _)| frames), out);
-        append(shape, packet, packet.len(), |_| end, out);
+        stream.take(shape, &self.decoded, end, out);
     }
 
     /// Whether the bytes are a good packet, which is then in `decoded`.
     fn is_packet(&mut self, shape: &Shape, encoded: &[u8]) -> bool {
-        unstuff(encoded, &mut self.decoded)
+        self.stuffing.undo(encoded, &mut self.decoded)
             && self.decoded.len() >= shape.header
             && shape.length(&self.decoded) == Some(self.decoded.len())
+            && shape.is_one(&self.decoded)
             && shape.holds(&self.decoded)
     }
 
@@ -116,8 +163,9 @@ impl Cobs {
             return None;
         }
         let lengths = shape.lengths();
-        let longest = lengths.end() + lengths.end() / 254 + 1;
-        let mut sizes = (lengths.start() + 1..=longest).take(TRIES_MAX);
+        let shortest = self.stuffing.encoded_min(*lengths.start());
+        let longest = self.stuffing.encoded_max(*lengths.end());
+        let mut sizes = (shortest..=longest).take(TRIES_MAX);
         sizes.find_map(|size| {
             let start = encoded.len().checked_sub(size)?;
             // From its very beginning it was tried, unless it begins in the middle.
@@ -137,9 +185,21 @@ impl Cobs {
     }
 }
 
-/// Undoes the stuffing; false if the bytes are not well-formed.
-fn unstuff(mut encoded: &[u8], decoded: &mut Vec<u8>) -> bool {
-    decoded.clear();
+fn undo_slip(mut encoded: &[u8], decoded: &mut Vec<u8>) -> bool {
+    while let Some(run) = memchr(ESC, encoded) {
+        decoded.extend_from_slice(&encoded[..run]);
+        decoded.push(match encoded.get(run + 1) {
+            Some(&ESC_END) => END,
+            Some(&ESC_ESC) => ESC,
+            _ => return false,
+        });
+        encoded = &encoded[run + 2..];
+    }
+    decoded.extend_from_slice(encoded);
+    true
+}
+
+fn undo_cobs(mut encoded: &[u8], decoded: &mut Vec<u8>) -> bool {
     while let Some((&code, rest)) = encoded.split_first() {
         let Some((run, rest)) = rest.split_at_checked(usize::from(code) - 1) else {
             return false;
@@ -156,7 +216,7 @@ fn unstuff(mut encoded: &[u8], decoded: &mut Vec<u8>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::unstuff;
+    use super::Stuffing;
 
     /// Examples of the paper's figures and of the usual test vectors.
     #[test]
@@ -171,17 +231,27 @@ mod tests {
         ];
         for (encoded, expected) in cases {
             let mut decoded = Vec::new();
-            assert!(unstuff(encoded, &mut decoded), "{encoded:?}");
+            assert!(Stuffing::Cobs.undo(encoded, &mut decoded), "{encoded:?}");
             assert_eq!(decoded, expected, "{encoded:?}");
         }
         let long: Vec<u8> = (1..=254).collect();
         let mut decoded = Vec::new();
-        assert!(unstuff(&[&[0xFF][..], &long].concat(), &mut decoded));
+        assert!(Stuffing::Cobs.undo(&[&[0xFF][..], &long].concat(), &mut decoded));
         assert_eq!(decoded, long);
     }
 
     #[test]
     fn a_run_longer_than_what_is_there_is_refused() {
-        assert!(!unstuff(&[5, 1, 2], &mut Vec::new()));
+        assert!(!Stuffing::Cobs.undo(&[5, 1, 2], &mut Vec::new()));
+    }
+
+    #[test]
+    fn escapes_are_undone_and_what_is_none_is_refused() {
+        let mut decoded = Vec::new();
+        let encoded = [1, 0xDB, 0xDC, 2, 0xDB, 0xDD, 0xDC];
+        assert!(Stuffing::Slip.undo(&encoded, &mut decoded));
+        assert_eq!(decoded, [1, 0xC0, 2, 0xDB, 0xDC]);
+        assert!(!Stuffing::Slip.undo(&[1, 0xDB], &mut decoded));
+        assert!(!Stuffing::Slip.undo(&[0xDB, 0xDB, 0xDD], &mut decoded));
     }
 }
