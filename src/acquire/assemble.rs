@@ -109,6 +109,11 @@ impl Assembler {
         self.stream.protocol.poll(now_ns, out)
     }
 
+    /// What the protocol has to tell.
+    pub(super) fn told(&mut self) -> Option<String> {
+        self.stream.protocol.told()
+    }
+
     /// Decodes all whole frames of `input`, whose last byte came at the stamp; returns the bytes done with.
     pub(super) fn feed(&mut self, input: &[u8], stamp: Stamp) -> usize {
         let mut done = 0;
@@ -364,6 +369,9 @@ fn date(
     last_ns: Option<i64>,
 ) -> Option<i64> {
     let mut floor = last_ns.map_or(i64::MIN, |last| last.saturating_add(1));
+    if frames.given_ns().len() > first {
+        return date_as_given(frames, first, last_ns);
+    }
     let (ends, times) = frames.ends_and_times_mut();
     for (end, time) in ends[first..].iter().zip(&mut times[first..]) {
         let bytes_after = input_len.saturating_sub(*end as usize);
@@ -376,4 +384,15 @@ fn date(
     } else {
         last_ns
     }
+}
+
+/// As [`date`], of frames whose times the protocol gave.
+fn date_as_given(frames: &mut Frames, first: usize, last_ns: Option<i64>) -> Option<i64> {
+    let mut floor = last_ns.map_or(i64::MIN, |last| last.saturating_add(1));
+    for index in first..frames.len() {
+        let time_ns = frames.given_ns()[index].max(floor);
+        frames.ends_and_times_mut().1[index] = time_ns;
+        floor = time_ns.saturating_add(1);
+    }
+    frames.times_ns().last().copied()
 }

@@ -14,7 +14,10 @@
 //! **Must not know.** Where bytes come from, what time it is other than it is told, what becomes of the frames.
 
 pub mod lines;
+pub mod modbus;
 pub mod packet;
+mod polled;
+pub mod scpi;
 
 use crate::frames::Frames;
 
@@ -41,9 +44,17 @@ pub trait Protocol: Send {
     /// never running backwards), and returns when its next turn is due; `None`: it has no more to ask.
     ///
     /// Called once after every [`Protocol::reset`], with the time of the read before and after every
-    /// [`Protocol::decode`], and when the turn is due. What is appended goes out at once.
+    /// [`Protocol::decode`], and when the turn is due. What is appended goes out at once. After a turn that was
+    /// due, `decode` is called, too, with what there is, maybe nothing: so it can give a frame, and count, although
+    /// the device says nothing.
     fn poll(&mut self, now_ns: i64, out: &mut Vec<u8>) -> Option<i64> {
         let _ = (now_ns, out);
+        None
+    }
+
+    /// What happened that a person should hear, one after the other: a unit does not answer, a device refuses. Few and
+    /// bounded; whoever does not ask misses only the words, for all of it is counted.
+    fn told(&mut self) -> Option<String> {
         None
     }
 }
@@ -55,6 +66,10 @@ pub enum Options {
     Lines(lines::Options),
     /// Binary packets.
     Packet(packet::Options),
+    /// Units on a bus that are polled.
+    Modbus(modbus::Options),
+    /// An instrument that is queried.
+    Scpi(scpi::Options),
 }
 
 /// A declaration that cannot work.
@@ -77,6 +92,8 @@ impl Options {
         match self {
             Self::Lines(options) => Ok(Box::new(lines::Lines::new(options)?)),
             Self::Packet(options) => Ok(Box::new(packet::Packet::new(options)?)),
+            Self::Modbus(options) => Ok(Box::new(modbus::Modbus::new(options)?)),
+            Self::Scpi(options) => Ok(Box::new(scpi::Scpi::new(options)?)),
         }
     }
 }

@@ -1,20 +1,25 @@
 //! `[source.NAME.protocol]`, and what each channel says about its place on the wire.
 
 mod lines;
+mod modbus;
 mod packet;
+mod scpi;
 
 use std::ops::Range;
+use std::time::Duration;
 
 use kymo_drivers::protocol::Options;
 
 use super::section::{At, Section};
-use super::values::choice;
+use super::values::{choice, duration};
 
 /// A protocol as far as it could be read.
 pub(super) struct Protocol {
     pub(super) options: Options,
     /// Bytes of one frame on the wire, where all have as many.
     pub(super) frame_bytes: Option<usize>,
+    /// Frames a second, where the protocol itself sets the pace.
+    pub(super) rate_hz: Option<f64>,
 }
 
 /// Where each part of the declaration stands, by the name that the protocol gives it in its own mistakes.
@@ -32,17 +37,23 @@ impl Places {
 
 const HELP: &str = "add [source.NAME.protocol] with type = \"lines\" or type = \"packet\"";
 
-/// Reads the protocol of a source whose link may begin in the middle of a line, or not.
+/// Reads the protocol of a source whose link may begin in the middle of a line, or not, and takes so long for a byte.
 pub(super) fn read(
     source: &Section<'_>,
     channels: &[(Section<'_>, String)],
     starts_whole: bool,
+    ns_per_byte: f64,
 ) -> Option<Protocol> {
     let section = source.need_table("protocol", HELP)?;
     let mut places = Places::default();
     let kind = section.need(
         "type",
-        choice(&[("lines", Kind::Lines), ("packet", Kind::Packet)]),
+        choice(&[
+            ("lines", Kind::Lines),
+            ("packet", Kind::Packet),
+            ("modbus", Kind::Modbus),
+            ("scpi", Kind::Scpi),
+        ]),
     )?;
     let (options, frame_bytes) = match kind.value {
         Kind::Lines => (
@@ -50,6 +61,11 @@ pub(super) fn read(
             None,
         ),
         Kind::Packet => packet::read(&section, channels, &mut places)?,
+        Kind::Modbus => (
+            modbus::read(&section, channels, ns_per_byte, &mut places)?,
+            None,
+        ),
+        Kind::Scpi => (scpi::read(&section, channels, &mut places)?, None),
     };
     section.finish();
     // What only the protocol itself can judge: whether the parts fit each other.
@@ -70,14 +86,38 @@ pub(super) fn read(
         }
         return None;
     }
+    let cycle = match &options {
+        Options::Modbus(modbus) => Some(modbus.cycle),
+        Options::Scpi(scpi) if scpi.waveform.is_none() => Some(scpi.cycle),
+        _ => None,
+    };
     Some(Protocol {
         options,
         frame_bytes,
+        rate_hz: cycle.map(|cycle| 1.0 / cycle.as_secs_f64()),
     })
+}
+
+/// `backoff = { first, max }`: the waits for what does not answer.
+fn backoff(section: &Section<'_>, places: &mut Places) -> (Duration, Duration) {
+    let (mut first, mut max) = (Duration::from_secs(1), Duration::from_secs(60));
+    let Some(table) = section.table("backoff") else {
+        return (first, max);
+    };
+    places.0.push(("backoff".to_owned(), table.span.clone()));
+    let limits = (Duration::from_millis(1), Duration::from_secs(86_400));
+    let found = table.get("first", duration(limits));
+    first = found.map_or(first, |found| found.value);
+    let found = table.get("max", duration(limits));
+    max = found.map_or(max.max(first), |found| found.value);
+    table.finish();
+    (first, max)
 }
 
 #[derive(Clone, Copy)]
 enum Kind {
     Lines,
     Packet,
+    Modbus,
+    Scpi,
 }
