@@ -53,6 +53,11 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// What a protocol that asks its device has to tell: a unit that does not answer, an instrument's error.
+    Told {
+        /// In words.
+        what: String,
+    },
     /// The reader's thread broke: a mistake in Kymo. The source is lost for this run.
     Failed,
     /// The host's wall clock was set. The times of samples go on as before.
@@ -72,6 +77,7 @@ impl EventKind {
             Self::NothingDecodes { .. } => "nothing_decodes",
             Self::Silent { .. } => "silent",
             Self::NotSent { .. } => "not_sent",
+            Self::Told { .. } => "told",
             Self::Failed => "failed",
             Self::ClockStepped { .. } => "clock_stepped",
         }
@@ -103,6 +109,7 @@ impl fmt::Display for EventKind {
             Self::NotSent { what, reason } => {
                 write!(f, "{what} did not reach the device: {reason}")
             }
+            Self::Told { what } => write!(f, "{what}"),
             #[allow(clippy::cast_precision_loss)]
             Self::ClockStepped { step_ns } => write!(
                 f,

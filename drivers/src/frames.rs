@@ -63,6 +63,8 @@ pub struct Frames {
     times_ns: Box<[i64]>,
     /// The device's own timestamps, as they came; empty until a protocol that has them writes one.
     ticks: Box<[u64]>,
+    /// Times that the protocol itself gave, ns: for every frame or for none.
+    given_ns: Vec<i64>,
     /// Losses noticed while decoding, in the order of `before`; at most one in front of a frame.
     pub losses: Vec<Loss>,
     /// Counts since [`Frames::take_tally`] was last called.
@@ -81,6 +83,7 @@ impl Frames {
             ends: vec![0; capacity].into_boxed_slice(),
             times_ns: vec![0; capacity].into_boxed_slice(),
             ticks: Box::default(),
+            given_ns: Vec::new(),
             losses: Vec::with_capacity(8),
             tally: Tally::default(),
         }
@@ -203,6 +206,30 @@ impl Frames {
         self.len += 1;
     }
 
+    /// As [`Frames::push`], of a frame whose time the protocol knows: a waveform's, whose samples are further apart than
+    /// their bytes. A protocol gives the times of all its frames, or of none.
+    ///
+    /// # Panics
+    /// As [`Frames::push`], and if the frames before have no time given.
+    pub fn push_at(&mut self, end: usize, time_ns: i64, values: &[f64]) {
+        assert_eq!(
+            self.given_ns.len(),
+            self.len,
+            "times for all frames or none"
+        );
+        if self.given_ns.capacity() < self.capacity {
+            self.given_ns.reserve_exact(self.capacity);
+        }
+        self.push(end, values);
+        self.given_ns.push(time_ns);
+    }
+
+    /// The times that the protocol gave, UTC ns; empty if it gave none.
+    #[must_use]
+    pub fn given_ns(&self) -> &[i64] {
+        &self.given_ns
+    }
+
     /// The next `count` places of one channel, not yet part of the frames: write, then [`Frames::commit`].
     ///
     /// # Panics
@@ -296,6 +323,7 @@ impl Frames {
     /// Forgets all frames, losses and counts; keeps the memory.
     pub fn clear(&mut self) {
         self.len = 0;
+        self.given_ns.clear();
         self.losses.clear();
         self.tally = Tally::default();
     }

@@ -62,6 +62,22 @@ pub(crate) fn cobs(packet: &[u8], out: &mut Vec<u8>) {
     out.push(0);
 }
 
+/// CRC-16/MODBUS: polynomial 0x8005 reflected, all ones at the start. Over a frame with its checksum it is 0.
+pub(crate) fn crc16_modbus(bytes: &[u8]) -> u16 {
+    let mut crc = 0xFFFF_u16;
+    for byte in bytes {
+        crc ^= u16::from(*byte);
+        for _ in 0..8 {
+            let is_odd = crc & 1 == 1;
+            crc >>= 1;
+            if is_odd {
+                crc ^= 0xA001;
+            }
+        }
+    }
+    crc
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +86,7 @@ mod tests {
     fn the_checksums_give_their_catalogued_check_values() {
         assert_eq!(crc16_ibm_3740(b"123456789"), 0x29B1);
         assert_eq!(crc8_smbus(b"123456789"), 0xF4);
+        assert_eq!(crc16_modbus(b"123456789"), 0x4B37);
     }
 
     fn encoded(packet: &[u8]) -> Vec<u8> {

@@ -13,9 +13,11 @@
 //! What it must not know: the drivers. Checksums and framing are written here a second time on
 //! purpose; with shared code, a test of one against the other would prove nothing.
 //!
-//! Where to start reading: [`Simulator`] is the handle, `runner.rs` the thread behind it,
+//! Where to start reading: [`Simulator`] is the handle, `runner.rs` the thread behind it, `answerer.rs` that of a
+//! device which speaks only when asked,
 //! `devices/` what is sent, `pty.rs` the port it goes to.
 
+mod answerer;
 mod devices;
 mod encode;
 mod mailbox;
@@ -28,7 +30,7 @@ mod simulator;
 
 use std::path::PathBuf;
 
-pub use devices::{DEVICES, Device, DeviceKind, expected};
+pub use devices::{Answering, DEVICES, Device, DeviceKind, Heard, POLLED, PolledKind, expected};
 pub use mailbox::Written;
 pub use pty::Pty;
 pub use simulator::Simulator;
@@ -38,7 +40,7 @@ pub use simulator::Simulator;
 pub struct Options {
     /// Its name: the thread is called after it, and its link in [`Options::links`] too.
     pub name: String,
-    /// What kind of device: a name out of the list [`DEVICES`].
+    /// What kind of device: a name out of the lists [`DEVICES`] and [`POLLED`].
     pub device: String,
     /// Frames a second; `None`: the kind's own rate; infinity: a flood, as fast as the port takes
     /// it. A flood repeats the kind's first 65 536 frames at its own rate, always waits for room,
@@ -88,6 +90,8 @@ pub enum WhenFull {
 }
 
 /// What a device really did: the count that a reader's ledger is compared with.
+///
+/// Of a device that answers, a frame is an answer, and its number counts the requests to it.
 ///
 /// `next_index = frames_sent + frames_dropped + frames_missed + frames_skipped`, whenever nothing
 /// is in hand: before the first frame, while paused, and in the answer of [`Simulator::stop`].

@@ -39,6 +39,10 @@ pub(crate) enum Command {
     Inject(Vec<u8>),
     Skip(u64),
     Corrupt(u64),
+    /// Answers as if another device did.
+    Wrong(u64),
+    /// Answers late, by so much.
+    Late(u64, Duration),
     Level(Option<f64>, Sender<Written>),
 }
 
@@ -88,18 +92,18 @@ impl Mailbox {
         *self.commands() = None;
     }
 
-    /// Waits for a request, for room on the port, if one is given, or until the time is over.
+    /// Waits for a request, for the port, if one is given, to be as it says, or until the time is over.
     /// Returns early at a signal.
     pub(crate) fn wait(
         &self,
-        room: Option<BorrowedFd<'_>>,
+        port: Option<(BorrowedFd<'_>, PollFlags)>,
         wait: Option<Duration>,
     ) -> io::Result<()> {
         let bell = PollFd::from_borrowed_fd(self.bell.as_fd(), PollFlags::IN);
         let mut fds = [bell.clone(), bell];
         let mut count = 1;
-        if let Some(port) = room {
-            fds[1] = PollFd::from_borrowed_fd(port, PollFlags::OUT);
+        if let Some((port, state)) = port {
+            fds[1] = PollFd::from_borrowed_fd(port, state);
             count = 2;
         }
         // Nobody waits for longer than a `Timespec` holds.

@@ -147,6 +147,17 @@ impl Pty {
         }
     }
 
+    /// Takes what the reader has said, without waiting: how many bytes.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match rustix::io::read(&self.pair.master, &mut *buffer) {
+            Ok(count) => Ok(count),
+            // Nothing, or nobody.
+            Err(Errno::AGAIN | Errno::IO) => Ok(0),
+            Err(Errno::INTR) => self.read(buffer),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     /// Removes the link, unless it is no longer ours.
     fn remove_link(&self) {
         if std::fs::read_link(&self.link).is_ok_and(|target| target == self.pair.slave) {

@@ -14,6 +14,8 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::event::PollFlags;
+
 use crate::devices::Device;
 use crate::mailbox::{Command, Mailbox};
 use crate::outbox::Outbox;
@@ -106,7 +108,10 @@ impl Runner {
             self.publish();
             match next {
                 Next::Now => {}
-                Next::Room => self.mailbox.wait(Some(self.port.as_fd()), None)?,
+                Next::Room => {
+                    let room = (self.port.as_fd(), PollFlags::OUT);
+                    self.mailbox.wait(Some(room), None)?;
+                }
                 Next::After(time) => self.mailbox.wait(None, Some(time))?,
                 Next::Request => self.mailbox.wait(None, None)?,
             }
@@ -261,6 +266,8 @@ impl Runner {
                 state.truth.frames_skipped += frames;
             }
             Command::Corrupt(frames) => state.corrupt += frames,
+            // Who sends unasked is neither late nor anybody else.
+            Command::Wrong(_) | Command::Late(..) => {}
             Command::Level(level, watch) => {
                 if self.device.set_level(level) {
                     state.level_watch = Some(watch);
@@ -287,7 +294,7 @@ impl Drop for Runner {
 
 /// Spoils a frame so that no reader can take it for good: one bit in its middle, which any CRC
 /// finds, and which makes a letter of a digit. It never makes a zero, which would end a COBS packet.
-fn flip_a_bit(frame: &mut [u8]) {
+pub(crate) fn flip_a_bit(frame: &mut [u8]) {
     let middle = frame.len() / 2;
     if let Some(byte) = frame.get_mut(middle) {
         *byte ^= if *byte == 0x40 { 0x20 } else { 0x40 };

@@ -13,8 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crate::devices::{DEVICES, Flood, kind};
+use crate::answerer::Answerer;
+use crate::devices::{Answering, DEVICES, Flood, POLLED, kind, polled};
 use crate::mailbox::{Command, Mailbox, Written};
 use crate::pty::Pty;
 use crate::runner::Runner;
@@ -38,8 +40,14 @@ impl Simulator {
     /// There is no such kind of device, the rate is not positive, the name is no file name, or the
     /// system refused.
     pub fn start(options: Options) -> io::Result<Self> {
+        if let Some(kind) = polled(&options.device) {
+            return Self::start_answering((kind.make)(options.seed), &options);
+        }
         let kind = kind(&options.device).ok_or_else(|| {
-            let names: Vec<&str> = DEVICES.iter().map(|kind| kind.name).collect();
+            let streaming = DEVICES.iter().map(|kind| kind.name);
+            let names: Vec<&str> = streaming
+                .chain(POLLED.iter().map(|kind| kind.name))
+                .collect();
             let (asked, known) = (&options.device, names.join(", "));
             invalid(format!("no simulated device {asked:?}; there are {known}"))
         })?;
@@ -81,13 +89,31 @@ impl Simulator {
         })
     }
 
+    fn start_answering(device: Box<dyn Answering>, options: &Options) -> io::Result<Self> {
+        let port = Pty::open(&options.links, &options.name)?;
+        let link = port.link().to_owned();
+        let mailbox = Arc::new(Mailbox::new()?);
+        let published = Arc::default();
+        let answerer = Answerer::new(device, port, Arc::clone(&mailbox), Arc::clone(&published));
+        let thread = std::thread::Builder::new()
+            .name(options.name.clone())
+            .spawn(move || answerer.run())?;
+        Ok(Self {
+            link,
+            rate_hz: 0.0,
+            mailbox,
+            published,
+            thread: Some(thread),
+        })
+    }
+
     /// The stable link to its port. While it is unplugged, nothing is there.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.link
     }
 
-    /// Frames a second; infinity in a flood.
+    /// Frames a second; infinity in a flood; 0 of a device that answers.
     #[must_use]
     pub fn rate_hz(&self) -> f64 {
         self.rate_hz
@@ -146,7 +172,8 @@ impl Simulator {
         self.mailbox.post(Command::Inject(bytes.into()));
     }
 
-    /// Leaves out so many frame numbers, as a device does that lost samples itself.
+    /// Leaves out so many frame numbers, as a device does that lost samples itself; a device that answers leaves so
+    /// many requests unanswered.
     pub fn skip(&self, frames: u64) {
         self.mailbox.post(Command::Skip(frames));
     }
@@ -154,6 +181,16 @@ impl Simulator {
     /// Flips a bit in the middle of each of the next frames.
     pub fn corrupt_next(&self, frames: u64) {
         self.mailbox.post(Command::Corrupt(frames));
+    }
+
+    /// A device that answers does so, the next times, as if it were another: a well-formed answer that nobody asked for.
+    pub fn disguise_next(&self, answers: u64) {
+        self.mailbox.post(Command::Wrong(answers));
+    }
+
+    /// A device that answers does so, the next times, so much later.
+    pub fn delay_next(&self, answers: u64, by: Duration) {
+        self.mailbox.post(Command::Late(answers, by));
     }
 
     /// Holds what is measured at a level from the next frame on, or lets it go; the receiver is

@@ -107,6 +107,11 @@ impl Assembler {
         self.stream.protocol.poll(now_ns, out)
     }
 
+    /// What the protocol has to tell.
+    pub(super) fn told(&mut self) -> Option<String> {
+        self.stream.protocol.told()
+    }
+
     /// Decodes all whole frames of `input`, whose last byte came at the stamp; returns the bytes done with.
     pub(super) fn feed(&mut self, input: &[u8], stamp: Stamp) -> usize {
         let mut done = 0;

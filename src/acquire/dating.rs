@@ -8,6 +8,8 @@
 //! to the raw times of the last frame of each read: `kymo_drivers::clock`. Frames that the device's counter says are missing
 //! advance the number; a loss of unknown size begins the fit anew.
 //!
+//! **Given.** A protocol that asks knows when it was answered: its times are taken as they are.
+//!
 //! **Always holds.** Times rise strictly within a source, whichever way: where they would turn back, a frame is dated
 //! 1 ns after the one before it. Nothing is allocated per frame or read.
 //!
@@ -137,7 +139,12 @@ impl Dating {
         if count == 0 {
             return;
         }
-        if self.device.is_some() {
+        if frames.given_ns().len() > first {
+            for index in first..frames.len() {
+                let given_ns = frames.given_ns()[index];
+                frames.ends_and_times_mut().1[index] = given_ns;
+            }
+        } else if self.device.is_some() {
             self.date_fitted(frames, first, input_len, stamp, is_all);
         } else {
             self.date_raw(frames, first, input_len, stamp);

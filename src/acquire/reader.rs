@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kymo_drivers::block::SourceId;
-use kymo_drivers::link::{self, Link, OpenError, Outlet, Read, Stop};
+use kymo_drivers::link::{self, Link, OpenError, Outlet, Read, SendError, Stop};
 use kymo_drivers::protocol::Protocol;
 
 use super::assemble::{Assembler, Stamp};
@@ -275,6 +275,7 @@ impl Running {
                     let asked_before = self.talk.turn(&mut self.assembler, read_ns);
                     let done = self.assembler.feed(&self.buffer[..filled], stamp);
                     let asked = asked_before.and(self.talk.turn(&mut self.assembler, read_ns));
+                    self.tell(read_ns);
                     if let Some(kind) =
                         watch.bytes(&self.buffer[..filled], count, read_ns, self.counts.frames())
                     {
@@ -298,7 +299,7 @@ impl Running {
                 }
                 Read::Quiet => {
                     let now_ns = self.clock.now_ns();
-                    if let Err(error) = self.talk.turn(&mut self.assembler, now_ns) {
+                    if let Err(error) = self.turn_unanswered(&mut filled, ns_per_byte, now_ns) {
                         self.counts.add_skipped(filled);
                         return Ended::Gone(error.to_string());
                     }
@@ -316,6 +317,37 @@ impl Running {
                     return Ended::Gone(reason);
                 }
             }
+        }
+    }
+
+    /// The protocol's turn although nothing came: it may have waited long enough for an answer.
+    fn turn_unanswered(
+        &mut self,
+        filled: &mut usize,
+        ns_per_byte: f64,
+        now_ns: i64,
+    ) -> Result<(), SendError> {
+        let is_due = self.talk.is_due(now_ns);
+        self.talk.turn(&mut self.assembler, now_ns)?;
+        if is_due {
+            let stamp = Stamp {
+                read_ns: now_ns,
+                ns_per_byte,
+            };
+            let done = self.assembler.feed(&self.buffer[..*filled], stamp);
+            self.buffer.copy_within(done..*filled, 0);
+            *filled -= done;
+            self.talk.turn(&mut self.assembler, now_ns)?;
+            self.tell(now_ns);
+        }
+        Ok(())
+    }
+
+    /// Hands on what the protocol has to tell.
+    fn tell(&mut self, now_ns: i64) {
+        while let Some(what) = self.assembler.told() {
+            let kind = EventKind::Told { what };
+            self.events.send(Some(self.source), now_ns, kind);
         }
     }
 

@@ -81,6 +81,11 @@ impl Talk {
         sent
     }
 
+    /// Whether the protocol's turn has come.
+    pub(super) fn is_due(&self, now_ns: i64) -> bool {
+        self.due_ns.is_some_and(|due| due <= now_ns)
+    }
+
     /// How long until the protocol's next turn, ns; `None` if it has none.
     pub(super) fn due_in_ns(&self, now_ns: i64) -> Option<i64> {
         self.due_ns.map(|due| due.saturating_sub(now_ns).max(0))

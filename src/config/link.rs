@@ -1,7 +1,7 @@
 //! `link = { … }` of a source: a function for each type.
 
 use kymo_drivers::link::serial::{FlowControl, Parity};
-use kymo_drivers::link::{self, serial};
+use kymo_drivers::link::{self, serial, usbtmc};
 
 use super::Simulator;
 use super::plan::Link;
@@ -14,9 +14,14 @@ const HELP: &str = "as in link = { type = \"serial\", path = \"/dev/ttyUSB0\", b
 enum Kind {
     Serial,
     Simulator,
+    Usbtmc,
 }
 
-const KINDS: [(&str, Kind); 2] = [("serial", Kind::Serial), ("simulator", Kind::Simulator)];
+const KINDS: [(&str, Kind); 3] = [
+    ("serial", Kind::Serial),
+    ("simulator", Kind::Simulator),
+    ("usbtmc", Kind::Usbtmc),
+];
 
 /// Reads a source's link; `read_by` notes which simulator is read by which source.
 pub(super) fn read(
@@ -29,6 +34,7 @@ pub(super) fn read(
     let link = match kind {
         Kind::Serial => of_serial(&table),
         Kind::Simulator => of_simulator(section, &table, simulators, read_by),
+        Kind::Usbtmc => of_usbtmc(&table),
     };
     table.finish();
     link
@@ -47,6 +53,13 @@ fn of_serial(table: &Section<'_>) -> Option<Link> {
         return None;
     }
     Some(Link::Device(link::Options::Serial(serial)))
+}
+
+fn of_usbtmc(table: &Section<'_>) -> Option<Link> {
+    let path = table.need("path", text)?.value.into();
+    Some(Link::Device(link::Options::Usbtmc(usbtmc::Options {
+        path,
+    })))
 }
 
 fn of_simulator(

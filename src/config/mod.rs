@@ -237,9 +237,11 @@ struct Simulator {
 
 fn simulators(root: &Section<'_>, data_dir: &Path) -> Vec<Simulator> {
     let links = data_dir.join(DEVICES_DIR);
-    let kinds: Vec<(&str, &str)> = kymo_simulators::DEVICES
-        .iter()
-        .map(|kind| (kind.name, kind.name))
+    let streaming = kymo_simulators::DEVICES.iter().map(|kind| kind.name);
+    let answering = kymo_simulators::POLLED.iter().map(|kind| kind.name);
+    let kinds: Vec<(&str, &str)> = streaming
+        .chain(answering)
+        .map(|name| (name, name))
         .collect();
     let mut simulators = Vec::new();
     for section in root.tables("simulator") {

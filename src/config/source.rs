@@ -62,7 +62,12 @@ pub(super) fn read(
         channels.push((channel, text));
     }
     let starts_whole = matches!(link, Some(Link::Simulator { .. }));
-    let protocol = protocol::read(section, &channels, starts_whole);
+    let ns_per_byte = match &link {
+        Some(Link::Device(options)) => options.ns_per_byte(),
+        Some(Link::Simulator { serial, .. }) => serial.ns_per_byte(),
+        None => 0.0,
+    };
+    let protocol = protocol::read(section, &channels, starts_whole, ns_per_byte);
     let names: Vec<String> = channels.iter().map(|(_, name)| name.clone()).collect();
     let plans = read_channels(&channels, &names, priority, &priorities, protocol.as_ref());
 
@@ -117,7 +122,7 @@ pub(super) fn read(
             protocol: protocol.options,
             commands,
             channels,
-            rate_hz: rate_hz.map(|rate| rate.value),
+            rate_hz: rate_hz.map(|rate| rate.value).or(protocol.rate_hz),
             frame_bytes: protocol.frame_bytes,
             overflow: overflow.map_or(Overflow::Block, |overflow| overflow.value),
             lane_blocks: blocks(lane_blocks, 256),
@@ -202,7 +207,7 @@ fn read_channels(
             .map_or_else(|| "1".to_owned(), |unit| unit.value);
         if protocol.is_none() {
             // Nothing is known of what its protocol would have asked.
-            for key in ["field", "key", "suffix", "prefixes"] {
+            for key in ["field", "key", "suffix", "prefixes", "register", "query"] {
                 let _ = section.has(key);
             }
         }
@@ -295,8 +300,14 @@ fn quantum(
     place: usize,
     calibration: &Calibration,
 ) -> Option<(f64, f64)> {
-    let Options::Packet(packet) = &protocol?.options else {
-        return None;
+    let packet = match &protocol?.options {
+        Options::Packet(packet) => packet,
+        Options::Modbus(modbus) => {
+            let channel = modbus.channels.get(place)?;
+            let is_integer = channel.scalar.is_small_integer() && calibration.is_none();
+            return is_integer.then_some((channel.scale, channel.offset));
+        }
+        _ => return None,
     };
     let field = packet.fields.get(place)?;
     (field.scalar.is_integer() && calibration.is_none()).then_some((field.scale, field.offset))

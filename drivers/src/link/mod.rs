@@ -12,6 +12,7 @@
 mod outlet;
 pub mod ports;
 pub mod serial;
+pub mod usbtmc;
 mod wait;
 
 use std::fmt;
@@ -60,6 +61,8 @@ pub trait Link: Send {
 pub enum Options {
     /// A serial port, or a pseudo-terminal.
     Serial(serial::Options),
+    /// An instrument of USB's test and measurement class.
+    Usbtmc(usbtmc::Options),
 }
 
 impl Options {
@@ -70,6 +73,7 @@ impl Options {
     pub fn open(&self) -> Result<Box<dyn Link>, OpenError> {
         match self {
             Self::Serial(options) => Ok(Box::new(serial::Serial::open(options)?)),
+            Self::Usbtmc(options) => Ok(Box::new(usbtmc::Usbtmc::open(options)?)),
         }
     }
 
@@ -78,6 +82,7 @@ impl Options {
     pub fn ns_per_byte(&self) -> f64 {
         match self {
             Self::Serial(options) => options.ns_per_byte(),
+            Self::Usbtmc(_) => 0.0,
         }
     }
 }
@@ -88,6 +93,7 @@ impl fmt::Display for Options {
             Self::Serial(options) => {
                 write!(f, "{} at {} baud", options.path.display(), options.baud)
             }
+            Self::Usbtmc(options) => write!(f, "{} by USBTMC", options.path.display()),
         }
     }
 }

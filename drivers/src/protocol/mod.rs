@@ -14,8 +14,11 @@
 //! **Must not know.** Where bytes come from, what time it is other than it is told, what becomes of the frames.
 
 pub mod lines;
+pub mod modbus;
 pub mod nmea;
 pub mod packet;
+mod polled;
+pub mod scpi;
 pub mod ubx;
 
 use crate::frames::Frames;
@@ -43,9 +46,17 @@ pub trait Protocol: Send {
     /// never running backwards), and returns when its next turn is due; `None`: it has no more to ask.
     ///
     /// Called once after every [`Protocol::reset`], with the time of the read before and after every
-    /// [`Protocol::decode`], and when the turn is due. What is appended goes out at once.
+    /// [`Protocol::decode`], and when the turn is due. What is appended goes out at once. After a turn that was
+    /// due, `decode` is called, too, with what there is, maybe nothing: so it can give a frame, and count, although
+    /// the device says nothing.
     fn poll(&mut self, now_ns: i64, out: &mut Vec<u8>) -> Option<i64> {
         let _ = (now_ns, out);
+        None
+    }
+
+    /// What happened that a person should hear, one after the other: a unit does not answer, a device refuses. Few and
+    /// bounded; whoever does not ask misses only the words, for all of it is counted.
+    fn told(&mut self) -> Option<String> {
         None
     }
 }
@@ -61,6 +72,10 @@ pub enum Options {
     Nmea(nmea::Options),
     /// Binary messages of u-blox receivers, and sentences.
     Ubx(ubx::Options),
+    /// Units on a bus that are polled.
+    Modbus(modbus::Options),
+    /// An instrument that is queried.
+    Scpi(scpi::Options),
 }
 
 /// A declaration that cannot work.
@@ -85,6 +100,8 @@ impl Options {
             Self::Packet(options) => Ok(Box::new(packet::Packet::new(options)?)),
             Self::Nmea(options) => Ok(Box::new(nmea::Nmea::new(options)?)),
             Self::Ubx(options) => Ok(Box::new(ubx::Ubx::new(options)?)),
+            Self::Modbus(options) => Ok(Box::new(modbus::Modbus::new(options)?)),
+            Self::Scpi(options) => Ok(Box::new(scpi::Scpi::new(options)?)),
         }
     }
 }

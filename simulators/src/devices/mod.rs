@@ -11,6 +11,8 @@
 mod adc;
 mod gnss;
 mod inertial;
+mod multimeter;
+mod power;
 mod pressure;
 mod thermocouple;
 mod vibration;
@@ -48,7 +50,7 @@ pub struct DeviceKind {
     pub sent: fn(channel: usize, index: u64, rate_hz: f64, seed: u64) -> f64,
 }
 
-/// Every kind of device there is.
+/// Every kind of device that sends by itself.
 pub const DEVICES: &[DeviceKind] = &[
     pressure::KIND,
     inertial::KIND,
@@ -58,6 +60,49 @@ pub const DEVICES: &[DeviceKind] = &[
     adc::KIND,
 ];
 
+/// What a device that answers heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// Not enough yet to say.
+    More,
+    /// So many bytes that ask for no answer: noise, another device's request, a command.
+    Nothing(usize),
+    /// A request of so many bytes, which was answered.
+    Request(usize),
+}
+
+/// A device that speaks only when it is asked.
+pub trait Answering: Send {
+    /// Looks at the front of what was heard, and appends the answer if a request stands there.
+    fn hear(&mut self, heard: &[u8], out: &mut Vec<u8>) -> Heard;
+
+    /// Makes an answer one that was not asked for, well formed in itself.
+    fn disguise(&self, answer: &mut Vec<u8>);
+}
+
+/// A kind of device that answers.
+#[derive(Debug)]
+pub struct PolledKind {
+    /// The name for the configuration.
+    pub name: &'static str,
+    /// What it is, in one line.
+    pub about: &'static str,
+    /// Values that it has.
+    pub channels: usize,
+    /// Makes one with a seed.
+    pub make: fn(seed: u64) -> Box<dyn Answering>,
+    /// The raw value of a channel at a count, exactly as sent.
+    pub sent: fn(channel: usize, index: u64, seed: u64) -> f64,
+}
+
+/// Every kind of device that answers.
+pub const POLLED: &[PolledKind] = &[power::KIND, multimeter::KIND];
+
+/// The kind of this name that answers.
+pub(crate) fn polled(name: &str) -> Option<&'static PolledKind> {
+    POLLED.iter().find(|kind| kind.name == name)
+}
+
 /// The kind of this name.
 pub(crate) fn kind(name: &str) -> Option<&'static DeviceKind> {
     DEVICES.iter().find(|kind| kind.name == name)
@@ -66,9 +111,12 @@ pub(crate) fn kind(name: &str) -> Option<&'static DeviceKind> {
 /// The raw value that a device sends: see [`DeviceKind::sent`]. `None`: there is no such device, or
 /// it has no such channel.
 ///
-/// An infinite rate means the value in a flood.
+/// An infinite rate means the value in a flood; a device that answers has no rate.
 #[must_use]
 pub fn expected(device: &str, channel: usize, index: u64, rate_hz: f64, seed: u64) -> Option<f64> {
+    if let Some(kind) = polled(device) {
+        return (channel < kind.channels).then(|| (kind.sent)(channel, index, seed));
+    }
     let kind = kind(device).filter(|kind| channel < kind.channels)?;
     Some(if rate_hz.is_infinite() {
         (kind.sent)(channel, index % FLOOD_FRAMES, kind.rate_hz, seed)

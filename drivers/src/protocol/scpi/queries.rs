@@ -1,0 +1,204 @@
+//! Which query is next, and which channels its answer holds.
+//!
+//! **Always holds.** In a cycle every query that is due is asked once, in the order of the declaration, but for those
+//! that are left out because they were not answered.
+//!
+//! **Must not know.** How it is asked, and what else is asked in between.
+
+use super::answer::number;
+use super::options::Options;
+use crate::protocol::polled::{Waits, ns};
+
+/// What is to be done next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    /// Ask this query.
+    Ask(usize),
+    /// Nothing before then.
+    Wait(i64),
+}
+
+#[derive(Debug)]
+pub(super) struct Queries {
+    queries: Vec<Query>,
+    cycle_ns: i64,
+    waits: Waits,
+    cycle: u64,
+    /// `None`: no cycle has begun since the link was opened.
+    next_cycle_ns: Option<i64>,
+    is_open: bool,
+    is_done: bool,
+    left_out: u64,
+    left_out_told: bool,
+}
+
+#[derive(Debug)]
+struct Query {
+    text: String,
+    message: Vec<u8>,
+    every: u32,
+    /// Its values: place in the answer, rising, channel, scale, offset.
+    reads: Vec<(usize, usize, f64, f64)>,
+    is_due: bool,
+    /// It was not answered: since then it waits, so long, until then.
+    left_out: Option<(i64, i64)>,
+}
+
+impl Queries {
+    pub(super) fn new(options: &Options) -> Self {
+        let queries = options.queries.iter().enumerate().map(|(place, query)| {
+            let channels = options.channels.iter().enumerate();
+            let mut reads: Vec<_> = channels
+                .filter(|(_, channel)| channel.query == place)
+                .map(|(index, channel)| (channel.value, index, channel.scale, channel.offset))
+                .collect();
+            reads.sort_by_key(|(value, index, ..)| (*value, *index));
+            Query {
+                text: query.ask.clone(),
+                message: [query.ask.as_bytes(), options.terminator.as_bytes()].concat(),
+                every: query.every.max(1),
+                reads,
+                is_due: false,
+                left_out: None,
+            }
+        });
+        Self {
+            queries: queries.collect(),
+            cycle_ns: ns(options.cycle).max(1),
+            waits: Waits::new(options.backoff_first, options.backoff_max),
+            cycle: 0,
+            next_cycle_ns: None,
+            is_open: false,
+            is_done: false,
+            left_out: 0,
+            left_out_told: false,
+        }
+    }
+
+    pub(super) fn reset(&mut self) {
+        for query in &mut self.queries {
+            (query.is_due, query.left_out) = (false, None);
+        }
+        (self.cycle, self.next_cycle_ns) = (0, None);
+        (self.is_open, self.is_done) = (false, false);
+        (self.left_out, self.left_out_told) = (0, false);
+    }
+
+    pub(super) fn text(&self, query: usize) -> &str {
+        &self.queries[query].text
+    }
+
+    pub(super) fn message(&self, query: usize) -> &[u8] {
+        &self.queries[query].message
+    }
+
+    /// Scale and offset of a query's first value.
+    pub(super) fn scale(&self, query: usize) -> (f64, f64) {
+        let first = self.queries[query].reads.first();
+        first.map_or((1.0, 0.0), |(_, _, scale, offset)| (*scale, *offset))
+    }
+
+    /// Whether a cycle has ended since this was last asked.
+    pub(super) fn take_done(&mut self) -> bool {
+        std::mem::take(&mut self.is_done)
+    }
+
+    /// How many cycles were left out; once after each opening.
+    pub(super) fn take_left_out(&mut self) -> Option<u64> {
+        let is_new = self.left_out > 0 && !self.left_out_told;
+        self.left_out_told |= is_new;
+        is_new.then_some(self.left_out)
+    }
+
+    pub(super) fn next(&mut self, now_ns: i64) -> Next {
+        let next_cycle_ns = *self.next_cycle_ns.get_or_insert(now_ns);
+        if !self.is_open && now_ns >= next_cycle_ns {
+            self.begin(now_ns, next_cycle_ns, true);
+        }
+        match self.queries.iter().position(|query| query.is_due) {
+            Some(query) => Next::Ask(query),
+            None => Next::Wait(self.next_cycle_ns.unwrap_or(now_ns)),
+        }
+    }
+
+    /// Lets the cycles that are due go by; returns when the next is.
+    pub(super) fn pass(&mut self, now_ns: i64) -> i64 {
+        match self.next_cycle_ns {
+            Some(next_ns) if now_ns >= next_ns => {
+                self.begin(now_ns, next_ns, false);
+                self.next_cycle_ns.unwrap_or(i64::MAX)
+            }
+            Some(next_ns) => next_ns,
+            None => i64::MAX,
+        }
+    }
+
+    fn begin(&mut self, now_ns: i64, next_cycle_ns: i64, is_asked: bool) {
+        let left_out = ((now_ns - next_cycle_ns) / self.cycle_ns).max(0);
+        self.left_out += left_out.unsigned_abs();
+        self.cycle += left_out.unsigned_abs();
+        let step = left_out.saturating_add(1).saturating_mul(self.cycle_ns);
+        self.next_cycle_ns = Some(next_cycle_ns.saturating_add(step));
+        let cycle = self.cycle;
+        self.cycle += 1;
+        for query in &mut self.queries {
+            let is_read = cycle.is_multiple_of(u64::from(query.every));
+            let is_left_out = query.left_out.is_some_and(|(_, until)| now_ns < until);
+            self.is_open |= is_read;
+            query.is_due = is_read && is_asked && !is_left_out;
+        }
+        self.end_if_over();
+    }
+
+    fn end_if_over(&mut self) {
+        if self.is_open && self.queries.iter().all(|query| !query.is_due) {
+            (self.is_open, self.is_done) = (false, true);
+        }
+    }
+
+    /// The query has been dealt with in this cycle.
+    pub(super) fn over(&mut self, query: usize) {
+        self.queries[query].is_due = false;
+        self.queries[query].left_out = None;
+        self.end_if_over();
+    }
+
+    /// The query was not answered: it is left out for a while. How long, if that is new.
+    pub(super) fn failed(&mut self, query: usize, now_ns: i64) -> Option<i64> {
+        let before = self.queries[query].left_out.map(|(wait_ns, _)| wait_ns);
+        let wait_ns = self.waits.after(before);
+        self.over(query);
+        self.queries[query].left_out = Some((wait_ns, now_ns.saturating_add(wait_ns)));
+        before.is_none().then_some(wait_ns)
+    }
+
+    /// What is left of the cycle is not asked.
+    pub(super) fn give_up_cycle(&mut self) {
+        for query in &mut self.queries {
+            query.is_due = false;
+        }
+        self.end_if_over();
+    }
+
+    /// Writes an answer's values to their channels; false, and nothing is written, if it does not hold them.
+    pub(super) fn read(&self, query: usize, answer: &[u8], row: &mut [f64]) -> bool {
+        let reads = &self.queries[query].reads;
+        let mut fields = answer.split(|byte| *byte == b',').enumerate();
+        let mut field = fields.next();
+        for &(value, channel, scale, offset) in reads {
+            while field.is_some_and(|(place, _)| place < value) {
+                field = fields.next();
+            }
+            match field.and_then(|(_, text)| number(text)) {
+                Some(found) => row[channel] = found * scale + offset,
+                None => {
+                    for &(_, channel, ..) in reads {
+                        row[channel] = f64::NAN;
+                    }
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
