@@ -1,79 +1,164 @@
-//! A threshold rule's state, moved on by samples.
+//! A rule: what it looks at, and where it stands.
 //!
-//! Quiet → (bad value) → pending → (bad for as long as `hold`) → firing → (value beyond `clear`) → quiet.
-//!
-//! NaN is neither good nor bad: it leaves the state as it is. A gap neither: a rule pending before a
-//! gap fires on the first bad sample after it, if `hold` has passed by then, since nothing says that the
-//! value was good in between.
+//! What each kind makes of samples that are no plain numbers stands in the head of its file in `watch/`. In short:
+//! NaN changes nothing, except that for a rule that waits for data it is data; an infinity is a value as good as any,
+//! except that no trend goes through it.
 
-use super::{RuleOptions, Side};
+use super::machine::{Change, Machine, Standing, Verdict};
+use super::memory::RuleMemory;
+use super::silence::Spans;
+use super::watch::{Forecast, NoData, Rate, Stuck};
+use super::{Kind, Limits, RuleOptions, Side};
 
-/// What an alert did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// It fired.
-    Fired,
-    /// It cleared.
-    Cleared,
+/// What a rule did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Moved {
+    /// What.
+    pub change: Change,
+    /// When, by the samples' own times, UTC ns.
+    pub time_ns: i64,
+    /// The value that did it, as the rule's kind understands it: a rate, a forecast, seconds.
+    pub value: f64,
+    /// Nobody is to be told.
+    pub silenced: bool,
+    /// Where the rule stands now.
+    pub state: RuleMemory,
 }
 
-impl Change {
-    /// Its name in the journal.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fired => "fired",
-            Self::Cleared => "cleared",
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Quiet,
-    /// Bad since the time given.
-    Pending(i64),
-    Firing,
+#[derive(Debug, Clone)]
+enum Watch {
+    Threshold(Limits),
+    Rate(Rate),
+    Forecast(Box<Forecast>),
+    Stuck(Stuck),
+    NoData(NoData),
 }
 
 /// A rule and where it stands.
 #[derive(Debug, Clone)]
 pub struct RuleState {
-    side: Side,
-    limit: f64,
-    clear: f64,
-    hold_ns: i64,
-    state: State,
+    watch: Watch,
+    machine: Machine,
+    silences: Spans,
+    /// It fired in silence, and nobody was told yet.
+    untold: bool,
 }
 
-impl RuleState {
-    /// A rule that has seen nothing.
-    #[must_use]
-    pub fn new(options: &RuleOptions) -> Self {
-        Self {
-            side: options.side,
-            limit: options.limit,
-            clear: options.clear,
-            hold_ns: i64::try_from(options.hold.as_nanos()).unwrap_or(i64::MAX),
-            state: State::Quiet,
+impl Limits {
+    pub(super) fn is_bad(&self, value: f64) -> bool {
+        match self.side {
+            Side::Above => value > self.limit,
+            Side::Below => value < self.limit,
         }
     }
 
-    /// Whether it fires now.
-    #[must_use]
-    pub fn is_firing(&self) -> bool {
-        self.state == State::Firing
+    pub(super) fn is_clear(&self, value: f64) -> bool {
+        match self.side {
+            Side::Above => value < self.clear,
+            Side::Below => value > self.clear,
+        }
     }
 
-    /// Whether values between `min` and `max` can change nothing, so that they need no look at each.
+    pub(super) fn verdict(&self, value: f64) -> Verdict {
+        if value.is_nan() {
+            Verdict::Unknown
+        } else if self.is_bad(value) {
+            Verdict::Bad
+        } else if self.is_clear(value) {
+            Verdict::Clear
+        } else {
+            Verdict::Between
+        }
+    }
+}
+
+impl RuleState {
+    /// A rule that has seen nothing. One that waits for data waits from `start_ns` on.
     #[must_use]
-    pub fn is_settled_by(&self, min: f64, max: f64) -> bool {
-        let worst = if self.side == Side::Above { max } else { min };
-        let best = if self.side == Side::Above { min } else { max };
-        match self.state {
-            State::Quiet => !self.is_bad(worst),
-            State::Firing => !self.is_clear(best),
-            State::Pending(_) => false,
+    pub fn new(options: &RuleOptions, start_ns: i64) -> Self {
+        let watch = match options.kind {
+            Kind::Threshold(limits) => Watch::Threshold(limits),
+            Kind::Rate { limits, over } => Watch::Rate(Rate::new(limits, over)),
+            Kind::Forecast {
+                limits,
+                within,
+                over,
+            } => Watch::Forecast(Box::new(Forecast::new(limits, within, over))),
+            Kind::Stuck { after, tolerance } => Watch::Stuck(Stuck::new(after, tolerance)),
+            Kind::NoData { after } => Watch::NoData(NoData::new(after, start_ns)),
+        };
+        Self {
+            watch,
+            machine: Machine::new(options),
+            silences: Spans::default(),
+            untold: false,
+        }
+    }
+
+    /// Whether it is an alert now.
+    #[must_use]
+    pub fn is_firing(&self) -> bool {
+        self.machine.is_active()
+    }
+
+    /// Where it stands.
+    #[must_use]
+    pub fn memory(&self) -> RuleMemory {
+        RuleMemory {
+            untold: self.untold,
+            ..self.machine.memory()
+        }
+    }
+
+    /// Goes on from where it stood.
+    pub fn restore(&mut self, memory: &RuleMemory) {
+        self.machine.restore(memory);
+        self.untold = memory.untold;
+    }
+
+    /// Nobody is to be told of what happens in this time.
+    pub fn silence(&mut self, from_ns: i64, to_ns: i64) {
+        self.silences.add(from_ns, to_ns);
+    }
+
+    /// Takes a silence back.
+    pub fn unsilence(&mut self, from_ns: i64, to_ns: i64) {
+        self.silences.remove(from_ns, to_ns);
+    }
+
+    /// When its silence at this time ends, if there is one.
+    #[must_use]
+    pub fn silenced_until_ns(&self, time_ns: i64) -> Option<i64> {
+        self.silences.until_ns(time_ns)
+    }
+
+    /// Whether values between `min` and `max`, the last of them at `last_ns`, can change nothing, so that they need
+    /// no look at each.
+    #[must_use]
+    pub fn is_settled_by(&self, min: f64, max: f64, last_ns: i64) -> bool {
+        if self.untold {
+            return false;
+        }
+        match &self.watch {
+            Watch::Threshold(limits) => {
+                let (worst, best) = match limits.side {
+                    Side::Above => (max, min),
+                    Side::Below => (min, max),
+                };
+                match self.machine.standing() {
+                    Standing::Firing => !limits.is_clear(best),
+                    _ => !limits.is_bad(worst) && self.machine.is_settled_without_bad(),
+                }
+            }
+            Watch::Stuck(stuck) => {
+                stuck.holds(min, max)
+                    && match self.machine.standing() {
+                        Standing::Firing => true,
+                        Standing::Quiet => last_ns < stuck.due_ns(),
+                        _ => false,
+                    }
+            }
+            Watch::Rate(_) | Watch::Forecast(_) | Watch::NoData(_) => false,
         }
     }
 
@@ -82,150 +167,156 @@ impl RuleState {
         &mut self,
         values: &[f64],
         time_ns: impl Fn(usize) -> i64,
-        mut changed: impl FnMut(usize, Change),
+        mut changed: impl FnMut(usize, Moved),
     ) {
+        if let Watch::NoData(no_data) = &mut self.watch
+            && let Some(last) = values.len().checked_sub(1)
+            && !self.untold
+            && self.machine.standing() == Standing::Quiet
+            && no_data.passes(time_ns(0), time_ns(last))
+        {
+            return;
+        }
         for (index, value) in values.iter().enumerate() {
-            if let Some(change) = self.step(*value, || time_ns(index)) {
-                changed(index, change);
+            // An alert cannot come of a good sample: no time needs to be asked for.
+            if self.untold {
+                self.end_silence(time_ns(index), *value, |moved| changed(index, moved));
             }
+            if self.is_idle_at(*value) {
+                continue;
+            }
+            self.step(*value, time_ns(index), |moved| changed(index, moved));
         }
     }
 
-    fn step(&mut self, value: f64, time_ns: impl FnOnce() -> i64) -> Option<Change> {
-        if value.is_nan() {
-            return None;
-        }
-        match self.state {
-            State::Firing if self.is_clear(value) => {
-                self.state = State::Quiet;
-                Some(Change::Cleared)
+    /// A quiet threshold and a value that is not bad: the common case, kept short.
+    fn is_idle_at(&self, value: f64) -> bool {
+        match &self.watch {
+            Watch::Threshold(limits) => {
+                self.machine.standing() == Standing::Quiet && !limits.is_bad(value)
             }
-            State::Firing => None,
-            State::Quiet | State::Pending(_) if !self.is_bad(value) => {
-                self.state = State::Quiet;
-                None
-            }
-            State::Quiet if self.hold_ns > 0 => {
-                self.state = State::Pending(time_ns());
-                None
-            }
-            State::Pending(since_ns) if time_ns().saturating_sub(since_ns) < self.hold_ns => None,
-            State::Quiet | State::Pending(_) => {
-                self.state = State::Firing;
-                Some(Change::Fired)
-            }
+            _ => false,
         }
     }
 
-    fn is_bad(&self, value: f64) -> bool {
-        match self.side {
-            Side::Above => value > self.limit,
-            Side::Below => value < self.limit,
+    fn step(&mut self, value: f64, time_ns: i64, mut changed: impl FnMut(Moved)) {
+        if matches!(self.watch, Watch::NoData(_)) {
+            self.run_out(time_ns, &mut changed);
+        }
+        let (verdict, shown) = match &mut self.watch {
+            Watch::Threshold(limits) => (limits.verdict(value), value),
+            Watch::Rate(rate) => rate.look(value, time_ns),
+            Watch::Forecast(forecast) => forecast.look(value, time_ns),
+            Watch::Stuck(stuck) => stuck.look(value, time_ns),
+            Watch::NoData(no_data) => (Verdict::Clear, no_data.come(time_ns)),
+        };
+        self.apply(time_ns, verdict, shown, changed);
+    }
+
+    /// Moves on by the verdict of whoever judges for it.
+    fn apply(&mut self, time_ns: i64, verdict: Verdict, value: f64, changed: impl FnOnce(Moved)) {
+        if let Some(change) = self.machine.step(time_ns, verdict) {
+            self.tell(change, time_ns, value, changed);
         }
     }
 
-    fn is_clear(&self, value: f64) -> bool {
-        match self.side {
-            Side::Above => value < self.clear,
-            Side::Below => value > self.clear,
+    fn tell(&mut self, change: Change, time_ns: i64, value: f64, told: impl FnOnce(Moved)) {
+        let covered = self.silences.cover(time_ns);
+        let silenced = covered || self.untold;
+        match change {
+            Change::Fired => self.untold = covered,
+            Change::Cleared => self.untold = false,
+            _ => {}
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::alert::Severity;
-
-    fn rule(side: Side, limit: f64, clear: f64, hold_ns: u64) -> RuleState {
-        RuleState::new(&RuleOptions {
-            name: "r".to_owned(),
-            source: 0,
-            channel: 0,
-            side,
-            limit,
-            clear,
-            hold: Duration::from_nanos(hold_ns),
-            severity: Severity::Info,
-            message: String::new(),
-        })
-    }
-
-    /// Changes as `+` and `-` with the place of their sample; sample `i` is at `10 i` ns.
-    fn changes(rule: &mut RuleState, values: &[f64]) -> String {
-        let mut found = String::new();
-        rule.advance(
-            values,
-            |index| index as i64 * 10,
-            |index, change| {
-                found += &format!(
-                    "{}{index} ",
-                    if change == Change::Fired { '+' } else { '-' }
-                );
+        told(Moved {
+            change,
+            time_ns,
+            value,
+            silenced: if change == Change::Fired {
+                covered
+            } else {
+                silenced
             },
-        );
-        found
+            state: self.memory(),
+        });
     }
 
-    #[test]
-    fn hysteresis_keeps_an_alert_from_fluttering() {
-        let mut above = rule(Side::Above, 2.0, 1.0, 0);
-        assert_eq!(
-            changes(&mut above, &[2.0, 2.1, 1.5, 2.1, 1.0, 0.9, 0.9]),
-            "+1 -5 "
-        );
-        let mut below = rule(Side::Below, 2.0, 3.0, 0);
-        assert_eq!(changes(&mut below, &[2.0, 1.9, 2.5, 3.0, 3.1]), "+1 -4 ");
-    }
-
-    #[test]
-    fn a_value_must_stay_bad_for_the_whole_hold() {
-        let mut held = rule(Side::Above, 2.0, 2.0, 20);
-        assert_eq!(changes(&mut held, &[3.0, 3.0, 1.0, 3.0, 3.0, 3.0]), "+5 ");
-    }
-
-    #[test]
-    fn nan_changes_nothing_and_infinity_is_a_value() {
-        let mut above = rule(Side::Above, 2.0, 2.0, 20);
-        let (nan, inf) = (f64::NAN, f64::INFINITY);
-        assert_eq!(changes(&mut above, &[3.0, nan, 3.0, nan, 0.0]), "+2 -4 ");
-        assert_eq!(changes(&mut above, &[inf, inf, inf]), "+2 ");
-    }
-
-    #[test]
-    fn a_block_whose_extremes_are_harmless_needs_no_look() {
-        let mut above = rule(Side::Above, 2.0, 1.0, 0);
-        assert!(above.is_settled_by(-5.0, 2.0));
-        assert!(!above.is_settled_by(-5.0, 2.1));
-        changes(&mut above, &[3.0]);
-        assert!(above.is_firing());
-        assert!(above.is_settled_by(1.0, 9.0));
-        assert!(!above.is_settled_by(0.9, 9.0));
-    }
-
-    proptest::proptest! {
-        /// Looking only into blocks that are not settled gives the same changes as looking at every sample.
-        #[test]
-        fn skipping_settled_blocks_loses_no_change(
-            values in proptest::collection::vec(-3.0..3.0_f64, 0..400), cut in 1..50_usize,
-            hold_ns in 0..60_u64, clear in 0.0..1.0_f64,
-        ) {
-            let mut each = rule(Side::Above, 1.0, clear, hold_ns);
-            let expected = changes(&mut each, &values);
-            let mut skipping = rule(Side::Above, 1.0, clear, hold_ns);
-            let mut found = String::new();
-            for (block, values) in values.chunks(cut).enumerate() {
-                let summary = crate::stage::statistics::summarize(values);
-                if !skipping.is_settled_by(summary.min, summary.max) {
-                    let place = |index| block * cut + index;
-                    skipping.advance(values, |index| place(index) as i64 * 10, |index, change| {
-                        found += &format!("{}{} ", if change == Change::Fired { '+' } else { '-' }, place(index));
-                    });
-                }
-            }
-            proptest::prop_assert_eq!(found, expected);
+    /// What fired in silence is told when the silence is over.
+    fn end_silence(&mut self, time_ns: i64, value: f64, told: impl FnOnce(Moved)) {
+        if self.silences.cover(time_ns) {
+            return;
         }
+        self.untold = false;
+        if self.machine.is_active() {
+            self.tell(Change::Unsilenced, time_ns, value, told);
+        }
+    }
+
+    /// No sample has come before `until_ns`: a rule that waits for one may fire.
+    fn run_out(&mut self, until_ns: i64, mut changed: impl FnMut(Moved)) {
+        let Watch::NoData(no_data) = &self.watch else {
+            return;
+        };
+        let no_data = no_data.clone();
+        // Quiet, pending, firing: no more steps than that.
+        for _ in 0..3 {
+            let deadline_ns = no_data.deadline_ns();
+            let at_ns = match self.machine.standing() {
+                Standing::Firing => return,
+                Standing::Pending => self.machine.due_ns().map_or(deadline_ns, |due| due.max(deadline_ns)),
+                Standing::Quiet | Standing::Subsided => deadline_ns,
+            };
+            if at_ns >= until_ns {
+                return;
+            }
+            let waited = no_data.waited_s(at_ns);
+            self.apply(at_ns, Verdict::Bad, waited, &mut changed);
+        }
+    }
+
+    /// Whether time alone can change it.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        matches!(self.watch, Watch::NoData(_))
+    }
+
+    /// When time alone will change it next, if nothing comes; `None` if never.
+    #[must_use]
+    pub fn deadline_ns(&self) -> Option<i64> {
+        let Watch::NoData(no_data) = &self.watch else {
+            return None;
+        };
+        match self.machine.standing() {
+            Standing::Firing => {
+                let end = self.silences.until_ns(self.machine.memory().since_ns?);
+                end.filter(|_| self.untold)
+            }
+            Standing::Pending => self.machine.due_ns(),
+            Standing::Quiet | Standing::Subsided => Some(no_data.deadline_ns()),
+        }
+    }
+
+    /// Time has passed up to `now_ns`, and nothing has come.
+    pub fn tick(&mut self, now_ns: i64, mut changed: impl FnMut(Moved)) {
+        let Watch::NoData(no_data) = &self.watch else {
+            return;
+        };
+        let waited = no_data.waited_s(now_ns);
+        self.run_out(now_ns.saturating_add(1), &mut changed);
+        if self.untold {
+            self.end_silence(now_ns, waited, changed);
+        }
+    }
+
+    /// Somebody has seen it. False if there is nothing to acknowledge.
+    pub fn acknowledge(&mut self, now_ns: i64, mut changed: impl FnMut(Moved)) -> bool {
+        if !self.machine.acknowledge() {
+            return false;
+        }
+        self.tell(Change::Acknowledged, now_ns, f64::NAN, &mut changed);
+        if let Some(change) = self.machine.clear_acknowledged(now_ns) {
+            self.tell(change, now_ns, f64::NAN, changed);
+        }
+        true
     }
 }
