@@ -52,8 +52,8 @@ pub enum KeyKind {
     Integer(i64, i64),
     /// A size in bytes between two, both included.
     Size(u64, u64),
-    /// Bytes in hexadecimal.
-    Bytes,
+    /// A message to a device: a text, or `{ hex = "AA 55" }`.
+    Message,
     /// Texts by name.
     Table,
     /// Anything that can be JSON.
@@ -75,7 +75,7 @@ pub enum Value {
     Duration(Duration),
     /// Of [`KeyKind::Integer`], [`KeyKind::Size`] and [`KeyKind::Source`].
     Integer(u64),
-    /// Of [`KeyKind::Bytes`].
+    /// Of [`KeyKind::Message`].
     Bytes(Vec<u8>),
     /// Of [`KeyKind::Table`].
     Table(Vec<(String, String)>),
