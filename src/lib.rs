@@ -15,15 +15,18 @@
 
 pub mod acquire;
 pub mod alert;
+pub mod alert_memory;
 pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod data_dir;
 pub mod event;
 pub mod journal;
 pub mod lanes;
 pub mod latency;
 pub mod ledger;
+pub mod notify;
 pub mod pipeline;
 pub mod run_record;
 pub mod stage;

@@ -62,7 +62,9 @@ impl Judge {
                 rule.restore(memory);
             }
         }
-        let waiting = (0..rules.len()).filter(|rule| rules[*rule].waits()).collect();
+        let waiting = (0..rules.len())
+            .filter(|rule| rules[*rule].waits())
+            .collect();
         Self {
             names: options
                 .iter()

@@ -100,7 +100,8 @@ mod tests {
     #[test]
     fn the_last_event_of_a_rule_is_its_state() {
         let mut memory = Memory::default();
-        let event = |is: &str| json!({"event": "alert", "rule": "hot", "state": {"is": is, "since_ns": 5}});
+        let event =
+            |is: &str| json!({"event": "alert", "rule": "hot", "state": {"is": is, "since_ns": 5}});
         assert!(memory.take_in(&event("firing")));
         assert!(memory.take_in(&event("subsided")));
         assert_eq!(memory.rules["hot"].is, Standing::Subsided);

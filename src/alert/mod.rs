@@ -22,7 +22,9 @@ mod watch;
 
 use std::time::Duration;
 
-pub use control::{Command, Control, ControlError, Order, RuleStanding, channel as control_channel};
+pub use control::{
+    Answer, Command, Control, ControlError, Order, RuleStanding, channel as control_channel,
+};
 pub use judge::{Column, Judge};
 pub use machine::{Change, Standing};
 pub use memory::{Memory, RuleMemory};
@@ -249,14 +251,39 @@ impl Kind {
     pub fn default_message(&self) -> &'static [&'static str] {
         match self {
             Self::Threshold(_) => &[
-                "", "channel", " is ", "value", " ", "unit", ", its limit is ", "limit", " ", "unit",
+                "",
+                "channel",
+                " is ",
+                "value",
+                " ",
+                "unit",
+                ", its limit is ",
+                "limit",
+                " ",
+                "unit",
             ],
             Self::Rate { .. } => &[
-                "", "channel", " changes by ", "value", " ", "unit", ", its limit is ", "limit", " ",
+                "",
+                "channel",
+                " changes by ",
+                "value",
+                " ",
+                "unit",
+                ", its limit is ",
+                "limit",
+                " ",
                 "unit",
             ],
             Self::Forecast { .. } => &[
-                "", "channel", " will be ", "value", " ", "unit", ", its limit is ", "limit", " ",
+                "",
+                "channel",
+                " will be ",
+                "value",
+                " ",
+                "unit",
+                ", its limit is ",
+                "limit",
+                " ",
                 "unit",
             ],
             Self::Stuck { .. } => &["", "channel", " has not changed for ", "value", " s"],

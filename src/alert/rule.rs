@@ -263,7 +263,10 @@ impl RuleState {
             let deadline_ns = no_data.deadline_ns();
             let at_ns = match self.machine.standing() {
                 Standing::Firing => return,
-                Standing::Pending => self.machine.due_ns().map_or(deadline_ns, |due| due.max(deadline_ns)),
+                Standing::Pending => self
+                    .machine
+                    .due_ns()
+                    .map_or(deadline_ns, |due| due.max(deadline_ns)),
                 Standing::Quiet | Standing::Subsided => deadline_ns,
             };
             if at_ns >= until_ns {

@@ -40,7 +40,11 @@ impl Template {
         let (mut parts, mut plain, mut rest) = (Vec::new(), String::new(), text);
         while let Some(at) = rest.find(['{', '}']) {
             plain.push_str(&rest[..at]);
-            let brace = if rest[at..].starts_with('{') { '{' } else { '}' };
+            let brace = if rest[at..].starts_with('{') {
+                '{'
+            } else {
+                '}'
+            };
             let after = &rest[at + 1..];
             if after.starts_with(brace) {
                 plain.push(brace);
@@ -112,8 +116,14 @@ mod tests {
 
     #[test]
     fn names_become_values_and_doubled_braces_braces() {
-        assert_eq!(rendered("a {value} b {rule}"), Ok("a <value> b <rule>".to_owned()));
-        assert_eq!(rendered("{{\"v\": {value}}}"), Ok("{\"v\": <value>}".to_owned()));
+        assert_eq!(
+            rendered("a {value} b {rule}"),
+            Ok("a <value> b <rule>".to_owned())
+        );
+        assert_eq!(
+            rendered("{{\"v\": {value}}}"),
+            Ok("{\"v\": <value>}".to_owned())
+        );
         assert_eq!(rendered(""), Ok(String::new()));
     }
 

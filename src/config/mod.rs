@@ -11,6 +11,7 @@
 mod calibration;
 mod link;
 mod mistakes;
+mod notifier;
 pub mod plan;
 mod protocol;
 mod rule;
@@ -122,6 +123,8 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         sources.push(source);
     }
     let rules = rule::read_all(&root, &sources);
+    let notifiers = notifier::read_all(&root.tables("notifier"), &sources, &rules);
+    let silences = notifier::silences(&root, &rules);
     if let Some(store) = &mut store {
         let limits = sources
             .iter()
@@ -145,7 +148,9 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
             .into_iter()
             .map(|simulator| simulator.options)
             .collect(),
-        rules,
+        rules: rules.into_iter().map(|rule| rule.options).collect(),
+        notifiers,
+        silences,
     })
 }
 

@@ -229,7 +229,10 @@ fn labels(section: &Section<'_>) -> Vec<(String, String)> {
             let what = format!("has {} labels, more than {LABELS_MAX}", table.len());
             return Err(Wrong::new(what, "fewer are expected"));
         }
-        let label = |(key, value): (&toml::Spanned<std::borrow::Cow<'_, str>>, &toml::Spanned<DeValue<'_>>)| {
+        let label = |(key, value): (
+            &toml::Spanned<std::borrow::Cow<'_, str>>,
+            &toml::Spanned<DeValue<'_>>,
+        )| {
             let text = text(value.get_ref())?;
             if key.get_ref().len() > LABEL_CHARS_MAX || text.len() > LABEL_CHARS_MAX {
                 let what = format!("has a label of more than {LABEL_CHARS_MAX} bytes");

@@ -30,6 +30,7 @@ pub(super) static KIND: Kind = Kind {
             KeyKind::Duration(Duration::from_millis(10), Duration::from_secs(3600)),
         ),
     ],
+    shows: false,
     is_interlock: false,
     make,
 };
@@ -48,10 +49,18 @@ struct Command {
 fn make(settings: &Settings) -> Result<Made, Wrong> {
     let words = settings.texts("command");
     let Some((program, arguments)) = words.split_first() else {
-        return Err(Wrong::new("command", "is empty", "a program, and its arguments"));
+        return Err(Wrong::new(
+            "command",
+            "is empty",
+            "a program, and its arguments",
+        ));
     };
     if words.iter().any(|word| word.contains('\0')) {
-        return Err(Wrong::new("command", "has a zero byte in it", "no program takes that"));
+        return Err(Wrong::new(
+            "command",
+            "has a zero byte in it",
+            "no program takes that",
+        ));
     }
     Ok(Made::Durable(Box::new(Command {
         program: program.clone(),
@@ -73,7 +82,10 @@ impl Deliver for Command {
         for name in PLACEHOLDERS {
             let mut value = String::new();
             message.push_value(name, &mut value);
-            process.env(format!("KYMO_{}", name.to_uppercase()), value.replace('\0', ""));
+            process.env(
+                format!("KYMO_{}", name.to_uppercase()),
+                value.replace('\0', ""),
+            );
         }
         process
             .stdin(Stdio::piped())

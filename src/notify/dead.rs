@@ -3,7 +3,7 @@
 //! `<data dir>/alerts/dead/<notifier>/<id>.json`, written aside, synced and renamed.
 //!
 //! **Always holds.** A message is a dead letter, on disk, before its notifier passes on. There are at most
-//! [`LETTERS_MAX`] of a notifier: then the oldest goes, and how many went is counted.
+//! ten thousand of a notifier: then the oldest goes, and how many went is counted.
 
 use std::fs;
 use std::io;
@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::data_dir::put_whole;
 
 /// Dead letters of a notifier at most: some ten MiB.
-pub const LETTERS_MAX: usize = 10_000;
+const LETTERS_MAX: usize = 10_000;
 
 /// A message that could not be delivered.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -98,7 +98,9 @@ impl DeadLetters {
     /// # Errors
     /// If it cannot be removed.
     pub fn remove(&self, letter: &DeadLetter) -> io::Result<()> {
-        let path = self.dir(&letter.notifier).join(format!("{}.json", letter.id));
+        let path = self
+            .dir(&letter.notifier)
+            .join(format!("{}.json", letter.id));
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),

@@ -3,7 +3,7 @@
 //! **Always holds.** The cursor moves behind an alert only when it has arrived, or is a dead letter on disk: so it
 //! arrives at least once, also after `kill -9`. Alerts arrive in their order. What may arrive later is tried again, after
 //! 1 s, 2 s, 4 s up to a minute, each shortened at random by up to a half, for as long as `give_up` says. A new notifier
-//! begins with what happens from then on. When the run ends, what waits has [`GRACE`] to arrive; the rest is for the
+//! begins with what happens from then on. When the run ends, what waits has two seconds to arrive; the rest is for the
 //! next run.
 //!
 //! **Must not know.** What a delivery is.
@@ -21,7 +21,7 @@ use crate::clock::{Clock, rfc3339};
 use crate::journal::{self, Cursor, DurableSeq, Filter, From, Kind, Next, Reader, Until};
 
 /// How long what waits may take to arrive when the run ends.
-pub const GRACE: Duration = Duration::from_secs(2);
+const GRACE: Duration = Duration::from_secs(2);
 /// The first wait before another attempt, and the longest.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
@@ -41,7 +41,7 @@ pub fn cursor_name(notifier: &str) -> String {
 pub struct Patience(Arc<OnceLock<Instant>>);
 
 impl Patience {
-    /// The run ends: there is [`GRACE`] left.
+    /// The run ends: there is two seconds left.
     fn end(&self) {
         let _ = self.0.set(Instant::now() + GRACE);
     }
@@ -142,7 +142,7 @@ impl Follower {
         let thread = std::thread::Builder::new().name(name.chars().take(15).collect());
         let thread = thread.spawn(move || worker.run());
         let thread = thread.map_err(|source| journal::Error::Io {
-            what: "start a thread for",
+            doing: "start a thread for",
             path: setup.data_dir,
             source,
         })?;
@@ -193,7 +193,8 @@ struct PanicGuard(Arc<Status>);
 impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let what = "its thread broke down: this is a mistake in kymo; the journal has everything";
+            let what =
+                "its thread broke down: this is a mistake in kymo; the journal has everything";
             self.0.set_trouble(Some(what.to_owned()));
         }
     }
@@ -268,7 +269,9 @@ impl Worker {
                         self.status.lost_records.fetch_add(count, Ordering::Relaxed);
                         continue;
                     }
-                    Ok(Next::Record(record)) => (record.seq, wanted(record.payload, &self.options.name)),
+                    Ok(Next::Record(record)) => {
+                        (record.seq, wanted(record.payload, &self.options.name))
+                    }
                 };
                 let Some(event) = event else { continue };
                 match self.tell(seq, &event) {

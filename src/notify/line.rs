@@ -12,6 +12,7 @@ pub(super) static KIND: Kind = Kind {
         Key::needed("source", KeyKind::Source),
         Key::needed("send", KeyKind::Message),
     ],
+    shows: false,
     is_interlock: true,
     make,
 };

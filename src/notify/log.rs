@@ -20,6 +20,7 @@ pub(super) static KIND: Kind = Kind {
         Key::may("json", KeyKind::Flag),
         Key::may("size", KeyKind::Size(4096, 1 << 40)),
     ],
+    shows: false,
     is_interlock: false,
     make,
 };
@@ -78,6 +79,9 @@ impl Log {
     }
 
     fn open(&self) -> io::Result<File> {
-        OpenOptions::new().create(true).append(true).open(&self.path)
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.path)
     }
 }

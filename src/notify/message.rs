@@ -6,8 +6,19 @@ use crate::alert::{Template, TemplateError, number};
 
 /// The values that a notifier's texts may name, beside `label.NAME`.
 pub const PLACEHOLDERS: [&str; 13] = [
-    "rule", "kind", "change", "severity", "channel", "value", "limit", "unit", "time", "message",
-    "latency_us", "host", "id",
+    "rule",
+    "kind",
+    "change",
+    "severity",
+    "channel",
+    "value",
+    "limit",
+    "unit",
+    "time",
+    "message",
+    "latency_us",
+    "host",
+    "id",
 ];
 
 /// Whether there is a value of this name.

@@ -49,6 +49,8 @@ pub struct Kind {
     pub about: &'static str,
     /// The keys it takes beside those of every notifier.
     pub keys: &'static [Key],
+    /// It shows alerts to whoever looks on at the run.
+    pub shows: bool,
     /// It acts for rules that name it, and for no others; a silence does not hold it back.
     pub is_interlock: bool,
     /// Makes one of its keys' values.

@@ -11,6 +11,7 @@ pub(super) static KIND: Kind = Kind {
         Key::may("text", KeyKind::Text),
         Key::may("bell", KeyKind::Flag),
     ],
+    shows: true,
     is_interlock: false,
     make,
 };

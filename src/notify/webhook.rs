@@ -37,6 +37,7 @@ pub(super) static KIND: Kind = Kind {
             KeyKind::Duration(Duration::from_millis(10), Duration::from_secs(300)),
         ),
     ],
+    shows: false,
     is_interlock: false,
     make,
 };
@@ -79,23 +80,39 @@ enum Body {
 fn make(settings: &Settings) -> Result<Made, Wrong> {
     let text = settings.text("url").unwrap_or_default();
     let url = Url::parse(text).map_err(|error| {
-        Wrong::new("url", format!("is \"{text}\": {error}"), "as in \"https://host/path\"")
+        Wrong::new(
+            "url",
+            format!("is \"{text}\": {error}"),
+            "as in \"https://host/path\"",
+        )
     })?;
     if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
-        return Err(Wrong::new("url", format!("is \"{text}\""), "http:// or https:// is expected"));
+        return Err(Wrong::new(
+            "url",
+            format!("is \"{text}\""),
+            "http:// or https:// is expected",
+        ));
     }
     let mut headers = HeaderMap::new();
     for (name, value) in settings.table("headers") {
         let parsed = HeaderName::try_from(name.as_str()).ok();
         let Some((name, value)) = parsed.zip(HeaderValue::try_from(value.as_str()).ok()) else {
             let what = format!("has a header `{name}` that HTTP does not know how to carry");
-            return Err(Wrong::new("headers", what, "letters, digits and - in the name"));
+            return Err(Wrong::new(
+                "headers",
+                what,
+                "letters, digits and - in the name",
+            ));
         };
         headers.insert(name, value);
     }
     let secret = match (settings.text("secret_file"), settings.text("secret_env")) {
         (Some(_), Some(_)) => {
-            return Err(Wrong::new("secret_env", "stands beside `secret_file`", "one of the two"));
+            return Err(Wrong::new(
+                "secret_env",
+                "stands beside `secret_file`",
+                "one of the two",
+            ));
         }
         (Some(file), None) => Some(Secret::File(PathBuf::from(file))),
         (None, Some(name)) => Some(Secret::Env(name.to_owned())),
@@ -122,9 +139,7 @@ impl Body {
                     _ => Self::Text(template),
                 }
             }
-            Value::Array(list) => {
-                Self::List(list.iter().map(Self::of).collect::<Result<_, _>>()?)
-            }
+            Value::Array(list) => Self::List(list.iter().map(Self::of).collect::<Result<_, _>>()?),
             Value::Object(table) => {
                 let entries = table.iter();
                 let entry = |(key, value): (&String, &Value)| Ok((key.clone(), Self::of(value)?));
@@ -164,7 +179,10 @@ impl Secret {
                 let mut bytes = std::fs::read(path)
                     .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
                 // An editor's last line end is no part of it.
-                while bytes.last().is_some_and(|last| matches!(last, b'\n' | b'\r')) {
+                while bytes
+                    .last()
+                    .is_some_and(|last| matches!(last, b'\n' | b'\r'))
+                {
                     bytes.pop();
                 }
                 Ok(bytes)
@@ -232,7 +250,11 @@ impl Deliver for Webhook {
         let Some(http) = &self.http else {
             return again("there is no HTTP client".to_owned());
         };
-        let request = http.client.post(self.url.clone()).headers(headers).body(body);
+        let request = http
+            .client
+            .post(self.url.clone())
+            .headers(headers)
+            .body(body);
         http.runtime.block_on(async {
             let mut sending = Box::pin(send(request));
             loop {
@@ -361,7 +383,11 @@ mod tests {
         }));
         let body = body.unwrap_or_else(|wrong| panic!("{wrong:?}"));
         let event = json!({"rule": "hot", "value": 2.5, "severity": "critical", "labels": {"room": "B\"12"}});
-        let message = Message { event: &event, id: "1", host: "lab" };
+        let message = Message {
+            event: &event,
+            id: "1",
+            host: "lab",
+        };
         assert_eq!(
             body.render(&message).to_string(),
             r#"{"text":"hot is 2.5","value":2.5,"room":"B\"12","list":[1,"critical"]}"#

@@ -114,7 +114,8 @@ impl Forecast {
         self.slopes.clear();
         for (place, (late_ns, late)) in self.means.iter().enumerate() {
             for (early_ns, early) in self.means.range(..place) {
-                self.slopes.push((late - early) / seconds(*early_ns, *late_ns));
+                self.slopes
+                    .push((late - early) / seconds(*early_ns, *late_ns));
             }
         }
         let slope = median(&mut self.slopes);
@@ -135,6 +136,10 @@ fn median(values: &mut [f64]) -> f64 {
     if !is_even {
         return upper;
     }
-    let lower = below.iter().copied().max_by(f64::total_cmp).unwrap_or(upper);
+    let lower = below
+        .iter()
+        .copied()
+        .max_by(f64::total_cmp)
+        .unwrap_or(upper);
     f64::midpoint(lower, upper)
 }

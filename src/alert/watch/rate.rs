@@ -52,9 +52,16 @@ impl Rate {
         while self.samples.get(1).is_some_and(|next| next.0 <= old_ns) {
             self.samples.pop_front();
         }
-        let reference = self.samples.front().copied().filter(|then| then.0 <= old_ns);
+        let reference = self
+            .samples
+            .front()
+            .copied()
+            .filter(|then| then.0 <= old_ns);
         let part = |time_ns: i64| time_ns.div_euclid(self.part_ns);
-        let is_new = self.samples.back().is_none_or(|last| part(last.0) != part(time_ns));
+        let is_new = self
+            .samples
+            .back()
+            .is_none_or(|last| part(last.0) != part(time_ns));
         if is_new && value.is_finite() {
             self.samples.push_back((time_ns, value));
         }

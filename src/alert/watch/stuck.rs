@@ -41,8 +41,9 @@ impl Stuck {
 
     /// When it will have been the same for too long.
     pub(in crate::alert) fn due_ns(&self) -> i64 {
-        self.since
-            .map_or(i64::MAX, |(since_ns, _)| since_ns.saturating_add(self.after_ns))
+        self.since.map_or(i64::MAX, |(since_ns, _)| {
+            since_ns.saturating_add(self.after_ns)
+        })
     }
 
     pub(in crate::alert) fn look(&mut self, value: f64, time_ns: i64) -> (Verdict, f64) {
@@ -55,7 +56,11 @@ impl Stuck {
             self.since = Some((time_ns, value));
             // What is the same, and only counted anew, does not clear.
             let changed = since.is_some() && same.is_none();
-            let verdict = if changed { Verdict::Clear } else { Verdict::Between };
+            let verdict = if changed {
+                Verdict::Clear
+            } else {
+                Verdict::Between
+            };
             return (verdict, 0.0);
         };
         let bad = time_ns.saturating_sub(since_ns) >= self.after_ns;
