@@ -10,6 +10,7 @@
 
 mod calibration;
 mod expression;
+mod link;
 mod mistakes;
 pub mod plan;
 mod protocol;

@@ -3,17 +3,16 @@
 use std::time::Duration;
 
 use kymo_drivers::block::Priority;
-use kymo_drivers::link::serial::{FlowControl, Parity};
-use kymo_drivers::link::{self, serial};
 use kymo_drivers::protocol::Options;
 
 use super::Simulator;
 use super::calibration;
+use super::link;
 use super::plan::{Channel, Link, Source};
 use super::protocol;
 use super::section::{At, Section, name};
-use super::values::{Wrong, choice, duration, flag, integer, number, text, unknown};
-use crate::acquire::ReconnectOptions;
+use super::values::{Wrong, choice, duration, flag, integer, messages, number, text, unknown};
+use crate::acquire::{Commands, ReconnectOptions};
 use crate::lanes::Overflow;
 use crate::stage::calibrate::Calibration;
 use crate::store::Limits;
@@ -45,7 +44,7 @@ pub(super) fn read(
         let help = "add one [[source.NAME.channel]] for each value of a frame, in order";
         section.missing("channel", Some(help));
     }
-    let link = link(section, simulators, read_by);
+    let link = link::read(section, simulators, read_by);
     let mut channels: Vec<(Section<'_>, String)> = Vec::with_capacity(sections.len());
     for channel in sections {
         let found = channel.need("name", name);
@@ -75,6 +74,7 @@ pub(super) fn read(
         duration((Duration::ZERO, Duration::from_secs(60))),
     );
     let reconnect = reconnect(section);
+    let commands = commands(section);
     let keep = super::keep(section);
     section.finish();
 
@@ -107,6 +107,7 @@ pub(super) fn read(
             name: section.name().to_owned(),
             link,
             protocol: protocol.options,
+            commands,
             channels,
             rate_hz: rate_hz.map(|rate| rate.value),
             frame_bytes: protocol.frame_bytes,
@@ -149,121 +150,25 @@ fn reconnect(section: &Section<'_>) -> ReconnectOptions {
     options
 }
 
-const LINK_HELP: &str =
-    "as in link = { type = \"serial\", path = \"/dev/ttyUSB0\", baud = 115200 }";
-
-fn link(
-    section: &Section<'_>,
-    simulators: &[Simulator],
-    read_by: &mut [Option<String>],
-) -> Option<Link> {
-    let table = section.need_table("link", LINK_HELP)?;
-    let is_simulator = table
-        .need("type", choice(&[("serial", false), ("simulator", true)]))?
-        .value;
-    let simulator = if is_simulator {
-        device(section, &table, simulators, read_by)
-    } else {
-        None
+/// `[source.NAME.commands]`
+fn commands(section: &Section<'_>) -> Commands {
+    let Some(table) = section.table("commands") else {
+        return Commands::default();
     };
-    let path = if is_simulator {
-        None
-    } else {
-        table.need("path", text)
+    let list = |key| {
+        table
+            .get(key, messages)
+            .map_or_else(Vec::new, |list| list.value)
     };
-    let baud = integer(50..=20_000_000);
-    // A pseudo-terminal has no pace of its own, and takes any rate.
-    let baud = if is_simulator {
-        Some(
-            table
-                .get("baud", baud)
-                .map_or(12_000_000, |baud| baud.value),
-        )
-    } else {
-        table.need("baud", baud).map(|baud| baud.value)
+    let commands = Commands {
+        start: list("start"),
+        stop: list("stop"),
+        pause: table
+            .get("pause", duration((Duration::ZERO, Duration::from_secs(10))))
+            .map_or(Duration::ZERO, |pause| pause.value),
     };
-    let parities = [
-        ("none", Parity::None),
-        ("odd", Parity::Odd),
-        ("even", Parity::Even),
-    ];
-    let controls = [
-        ("none", FlowControl::None),
-        ("hardware", FlowControl::Hardware),
-        ("software", FlowControl::Software),
-    ];
-    let data_bits = table
-        .get("data_bits", integer(5..=8))
-        .map_or(8, |bits| bits.value);
-    let stop_bits = table
-        .get("stop_bits", integer(1..=2))
-        .map_or(1, |bits| bits.value);
-    let parity = table
-        .get("parity", choice(&parities))
-        .map_or(Parity::None, |at| at.value);
-    let flow_control = table
-        .get("flow_control", choice(&controls))
-        .map_or(FlowControl::None, |at| at.value);
     table.finish();
-    let serial = serial::Options {
-        path: path
-            .as_ref()
-            .map(|path| path.value.clone())
-            .unwrap_or_default()
-            .into(),
-        baud: u32::try_from(baud?).ok()?,
-        data_bits: u8::try_from(data_bits).unwrap_or(8),
-        parity,
-        stop_bits: u8::try_from(stop_bits).unwrap_or(1),
-        flow_control,
-    };
-    if is_simulator {
-        return Some(Link::Simulator {
-            simulator: simulator?,
-            serial,
-        });
-    }
-    path?;
-    Some(Link::Device(link::Options::Serial(serial)))
-}
-
-/// The simulator that a link names; each has one reader.
-fn device(
-    section: &Section<'_>,
-    table: &Section<'_>,
-    simulators: &[Simulator],
-    read_by: &mut [Option<String>],
-) -> Option<usize> {
-    let device = table.need("device", text)?;
-    let place = simulators
-        .iter()
-        .position(|simulator| simulator.name == device.value);
-    let Some(place) = place else {
-        let names = simulators.iter().map(|simulator| simulator.name.as_str());
-        let mut wrong = unknown(&device.value, names);
-        wrong.help = Some(format!(
-            "declare it: [simulator.{}] with device = \"{}\", say",
-            super::values::shortened(&device.value),
-            kymo_simulators::DEVICES
-                .first()
-                .map_or("", |kind| kind.name)
-        ));
-        table.wrong("device", device.span, &wrong);
-        return None;
-    };
-    if let Some(other) = &read_by[place] {
-        let wrong = Wrong::new(
-            format!(
-                "is \"{}\", which the source `{other}` reads already",
-                device.value
-            ),
-            "a port has one reader",
-        );
-        table.wrong("device", device.span, &wrong);
-        return None;
-    }
-    read_by[place] = Some(section.name().to_owned());
-    Some(place)
+    commands
 }
 
 /// The channels, if every one is right.

@@ -13,7 +13,7 @@ use rustix::fs::{Access, FlockOperation, OFlags};
 use rustix::io::Errno;
 
 use super::wait::{Waited, wait_readable};
-use super::{Link, OpenError, Read, Stop};
+use super::{Descriptor, Link, OpenError, Read, Sender, Stop};
 
 /// Parity bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,6 +184,11 @@ impl Link for Serial {
 
     fn ns_per_byte(&self) -> f64 {
         self.ns_per_byte
+    }
+
+    fn sender(&self) -> Option<Box<dyn Sender>> {
+        let port = self.port.try_clone().ok()?;
+        Some(Box::new(Descriptor(port)))
     }
 }
 
