@@ -9,6 +9,7 @@
 //! **Must not know.** Whether a device is there, and what will be done with the plan.
 
 mod calibration;
+mod expression;
 mod link;
 mod mistakes;
 mod notifier;
@@ -76,7 +77,7 @@ pub fn load(path: &Path) -> Result<Plan, Mistakes> {
 /// Its mistakes, all of them.
 pub fn parse(name: &str, text: &str) -> Result<Plan, Mistakes> {
     let (document, errors) = DeTable::parse_recoverable(text);
-    let found = Found::default();
+    let found = Found::new(text);
     if errors.is_empty() {
         let plan = read(text, document.get_ref(), &found);
         if let (Some(plan), true) = (plan, found.is_empty()) {

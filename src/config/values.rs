@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+pub(super) use crate::nearest::nearest;
+
 /// What is wrong with a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wrong {
@@ -156,18 +158,6 @@ pub(super) fn shortened(word: &str) -> String {
         return word.to_owned();
     }
     word.chars().take(SHOWN).chain(['…']).collect()
-}
-
-/// The name that was most likely meant, if any is near.
-pub(super) fn nearest<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    if word.len() > 100 {
-        return None;
-    }
-    let folded = word.to_lowercase();
-    let scored = names.map(|name| (strsim::jaro_winkler(&folded, &name.to_lowercase()), name));
-    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
-    best.filter(|(score, _)| *score > 0.75)
-        .map(|(_, name)| name)
 }
 
 /// A duration within limits.
