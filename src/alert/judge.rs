@@ -95,11 +95,58 @@ impl Judge {
         }
     }
 
-    /// Time has passed up to `now_ns`, and nothing has come that was not looked at.
-    pub fn tick(&mut self, now_ns: i64, mut changed: impl FnMut(usize, Moved)) {
+    /// The channels of a rule over a condition, by source and place; of another there are none.
+    #[must_use]
+    pub fn places(&self, rule: usize) -> Vec<(usize, usize)> {
+        self.rules[rule].places()
+    }
+
+    /// Says which of a rule's [`Judge::places`] come in one lane; the lane's number in that rule.
+    pub fn add_lane(&mut self, rule: usize, places: &[usize]) -> usize {
+        let lane = self.rules[rule].add_lane(places);
+        self.waiting = (0..self.rules.len())
+            .filter(|rule| self.rules[*rule].waits())
+            .collect();
+        lane
+    }
+
+    /// A lane of a rule over a condition has come on: `values` gives each of its places' samples. `changed` is told
+    /// the sample's place in the lane, if the rule looks at one lane alone.
+    pub fn join<'v>(
+        &mut self,
+        (rule, lane): (usize, usize),
+        len: usize,
+        time_ns: impl Fn(usize) -> i64,
+        values: impl Fn(usize) -> &'v [f64],
+        changed: impl FnMut(Option<usize>, Moved),
+    ) {
+        self.rules[rule].join(lane, len, time_ns, values, changed);
+    }
+
+    /// Time has passed up to `now_ns`, and nothing has come that was not looked at. What comes from now on is
+    /// not older than `complete_ns`.
+    pub fn tick(
+        &mut self,
+        now_ns: i64,
+        complete_ns: i64,
+        mut changed: impl FnMut(usize, Moved),
+    ) {
         for &rule in &self.waiting {
             self.rules[rule].tick(now_ns, |moved| changed(rule, moved));
+            self.rules[rule].pass(complete_ns, |moved| changed(rule, moved));
         }
+    }
+
+    /// Samples that came too late to be judged in their order, of all rules.
+    #[must_use]
+    pub fn late(&self) -> u64 {
+        self.rules.iter().map(RuleState::late).sum()
+    }
+
+    /// Whether time alone can change any rule.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// When time alone will change a rule next; `None`: never.

@@ -22,6 +22,8 @@ mod watch;
 
 use std::time::Duration;
 
+use crate::expression::Expression;
+
 pub use control::{
     Answer, Command, Control, ControlError, Order, RuleStanding, channel as control_channel,
 };
@@ -89,8 +91,17 @@ pub struct Limits {
     pub clear: f64,
 }
 
+/// A condition over channels.
+#[derive(Debug, Clone)]
+pub struct Condition {
+    /// The condition.
+    pub expression: Expression,
+    /// Its inputs: each one's source, and its place in that.
+    pub places: Vec<(usize, usize)>,
+}
+
 /// What a rule looks at.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Kind {
     /// The value is beyond a limit.
     Threshold(Limits),
@@ -122,10 +133,17 @@ pub enum Kind {
         /// For so long.
         after: Duration,
     },
+    /// A condition holds.
+    Expression {
+        /// It is bad while this is true.
+        when: Condition,
+        /// It clears when this is true, and that is not; `None`: when that is not.
+        clear: Option<Condition>,
+    },
 }
 
 /// A rule.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct RuleOptions {
     /// Its name.
     pub name: String,
@@ -178,6 +196,13 @@ impl RuleOptions {
         }
     }
 
+    /// Whether it looks at the column of this channel, by source and place. One over a condition looks at lanes.
+    #[must_use]
+    pub fn watches(&self, place: (usize, usize)) -> bool {
+        let is_column = !matches!(self.kind, Kind::Expression { .. });
+        is_column && (self.source, self.channel) == place
+    }
+
     /// The rule's message about a value.
     #[must_use]
     pub fn message(&self, channel: &str, unit: &str, value: f64, time_ns: i64) -> String {
@@ -222,10 +247,11 @@ impl Kind {
             Self::Forecast { .. } => "forecast",
             Self::Stuck { .. } => "stuck",
             Self::NoData { .. } => "no-data",
+            Self::Expression { .. } => "expression",
         }
     }
 
-    /// What stands for the limit: for kinds that wait, the wait in seconds.
+    /// What stands for the limit: for kinds that wait, the wait in seconds; NaN if there is none.
     #[must_use]
     pub fn limit(&self) -> f64 {
         match self {
@@ -233,6 +259,7 @@ impl Kind {
                 limits.limit
             }
             Self::Stuck { after, .. } | Self::NoData { after } => after.as_secs_f64(),
+            Self::Expression { .. } => f64::NAN,
         }
     }
 
@@ -240,7 +267,9 @@ impl Kind {
     #[must_use]
     pub fn unit(&self, of_channel: &str) -> String {
         match self {
-            Self::Threshold(_) | Self::Forecast { .. } => of_channel.to_owned(),
+            Self::Threshold(_) | Self::Forecast { .. } | Self::Expression { .. } => {
+                of_channel.to_owned()
+            }
             Self::Rate { .. } => format!("{of_channel}/s"),
             Self::Stuck { .. } | Self::NoData { .. } => "s".to_owned(),
         }
@@ -287,6 +316,7 @@ impl Kind {
                 "unit",
             ],
             Self::Stuck { .. } => &["", "channel", " has not changed for ", "value", " s"],
+            Self::Expression { .. } => &["", "rule", ": ", "channel", " is ", "value", " ", "unit"],
             Self::NoData { .. } => &["no data of ", "channel", " for ", "value", " s"],
         }
     }
@@ -306,6 +336,9 @@ pub struct Alert {
     /// When the rule saw it, UTC ns.
     pub seen_ns: i64,
 }
+
+/// Channels that a condition may look at, at most.
+pub const CONDITION_INPUTS_MAX: usize = watch::INPUTS_MAX;
 
 fn ns(duration: Duration) -> i64 {
     i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)

@@ -7,7 +7,7 @@
 use super::machine::{Change, Machine, Standing, Verdict};
 use super::memory::RuleMemory;
 use super::silence::Spans;
-use super::watch::{Forecast, NoData, Rate, Stuck};
+use super::watch::{Forecast, Joined, NoData, Rate, Stuck};
 use super::{Kind, Limits, RuleOptions, Side};
 
 /// What a rule did.
@@ -32,6 +32,7 @@ enum Watch {
     Forecast(Box<Forecast>),
     Stuck(Stuck),
     NoData(NoData),
+    Joined(Box<Joined>),
 }
 
 /// A rule and where it stands.
@@ -76,16 +77,19 @@ impl RuleState {
     /// A rule that has seen nothing. One that waits for data waits from `start_ns` on.
     #[must_use]
     pub fn new(options: &RuleOptions, start_ns: i64) -> Self {
-        let watch = match options.kind {
-            Kind::Threshold(limits) => Watch::Threshold(limits),
-            Kind::Rate { limits, over } => Watch::Rate(Rate::new(limits, over)),
+        let watch = match &options.kind {
+            Kind::Threshold(limits) => Watch::Threshold(*limits),
+            Kind::Rate { limits, over } => Watch::Rate(Rate::new(*limits, *over)),
             Kind::Forecast {
                 limits,
                 within,
                 over,
-            } => Watch::Forecast(Box::new(Forecast::new(limits, within, over))),
-            Kind::Stuck { after, tolerance } => Watch::Stuck(Stuck::new(after, tolerance)),
-            Kind::NoData { after } => Watch::NoData(NoData::new(after, start_ns)),
+            } => Watch::Forecast(Box::new(Forecast::new(*limits, *within, *over))),
+            Kind::Stuck { after, tolerance } => Watch::Stuck(Stuck::new(*after, *tolerance)),
+            Kind::NoData { after } => Watch::NoData(NoData::new(*after, start_ns)),
+            Kind::Expression { when, clear } => {
+                Watch::Joined(Box::new(Joined::new(when, clear.as_ref())))
+            }
         };
         Self {
             watch,
@@ -158,7 +162,7 @@ impl RuleState {
                         _ => false,
                     }
             }
-            Watch::Rate(_) | Watch::Forecast(_) | Watch::NoData(_) => false,
+            Watch::Rate(_) | Watch::Forecast(_) | Watch::NoData(_) | Watch::Joined(_) => false,
         }
     }
 
@@ -209,6 +213,8 @@ impl RuleState {
             Watch::Forecast(forecast) => forecast.look(value, time_ns),
             Watch::Stuck(stuck) => stuck.look(value, time_ns),
             Watch::NoData(no_data) => (Verdict::Clear, no_data.come(time_ns)),
+            // It is given whole lanes: see `join`.
+            Watch::Joined(_) => return,
         };
         self.apply(time_ns, verdict, shown, changed);
     }
@@ -277,10 +283,83 @@ impl RuleState {
         }
     }
 
+    /// The channels of a rule over a condition, by source and place, each once; of another there are none.
+    #[must_use]
+    pub fn places(&self) -> Vec<(usize, usize)> {
+        match &self.watch {
+            Watch::Joined(joined) => joined.places().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Says which of [`RuleState::places`] come in one lane; the lane's number in this rule.
+    pub fn add_lane(&mut self, places: &[usize]) -> usize {
+        match &mut self.watch {
+            Watch::Joined(joined) => joined.add_stream(places),
+            _ => 0,
+        }
+    }
+
+    /// A lane of a rule over a condition has come on: `values` gives each of its places' samples. `changed` is told the
+    /// sample's place in the lane, if the rule looks at one lane alone.
+    pub fn join<'v>(
+        &mut self,
+        lane: usize,
+        len: usize,
+        time_ns: impl Fn(usize) -> i64,
+        values: impl Fn(usize) -> &'v [f64],
+        changed: impl FnMut(Option<usize>, Moved),
+    ) {
+        let Watch::Joined(joined) = &mut self.watch else {
+            return;
+        };
+        joined.take(lane, len, time_ns, values);
+        let complete_ns = joined.complete_ns();
+        self.judge_up_to(complete_ns, changed);
+    }
+
+    /// Nothing will come any more that is older than this: what waits for it need not wait.
+    pub fn pass(&mut self, complete_ns: i64, mut changed: impl FnMut(Moved)) {
+        if matches!(&self.watch, Watch::Joined(joined) if joined.joins()) {
+            self.judge_up_to(complete_ns, |_, moved| changed(moved));
+        }
+    }
+
+    fn judge_up_to(&mut self, up_to_ns: i64, mut changed: impl FnMut(Option<usize>, Moved)) {
+        let Watch::Joined(joined) = &mut self.watch else {
+            return;
+        };
+        let (count, joins) = (joined.evaluate(up_to_ns), joined.joins());
+        for index in 0..count {
+            let Watch::Joined(joined) = &self.watch else {
+                return;
+            };
+            let (time_ns, verdict, value) = joined.moment(index);
+            let place = (!joins).then_some(index);
+            if self.untold && verdict != Verdict::Unknown {
+                self.end_silence(time_ns, value, |moved| changed(place, moved));
+            }
+            self.apply(time_ns, verdict, value, |moved| changed(place, moved));
+        }
+    }
+
+    /// Samples that came too late to be judged in their order.
+    #[must_use]
+    pub fn late(&self) -> u64 {
+        match &self.watch {
+            Watch::Joined(joined) => joined.late(),
+            _ => 0,
+        }
+    }
+
     /// Whether time alone can change it.
     #[must_use]
     pub fn waits(&self) -> bool {
-        matches!(self.watch, Watch::NoData(_))
+        match &self.watch {
+            Watch::NoData(_) => true,
+            Watch::Joined(joined) => joined.joins(),
+            _ => false,
+        }
     }
 
     /// When time alone will change it next, if nothing comes; `None` if never.

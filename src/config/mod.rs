@@ -123,7 +123,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         let source = source::read(table, &simulators, &mut read_by);
         sources.push(source);
     }
-    let rules = rule::read_all(&root, &sources);
+    let rules = rule::read_all(&root, &expression::Catalogue::new(&sources));
     let notifiers = notifier::read_all(&root.tables("notifier"), &sources, &rules);
     let silences = notifier::silences(&root, &rules);
     if let Some(store) = &mut store {

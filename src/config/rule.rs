@@ -5,16 +5,19 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+use super::expression::Catalogue;
 use super::section::{At, Section, name};
-use super::source::ReadSource;
 use super::values::{Wrong, any_number, choice, duration, flag, number, text, texts, unknown};
-use crate::alert::{Kind, Limits, RuleOptions, Severity, Side, Template, TemplateError};
+use crate::alert::{CONDITION_INPUTS_MAX, Condition, Kind, Limits, RuleOptions, Severity, Side, Template, TemplateError};
 
 /// The longest wait of any kind: a year.
 const WAIT_MAX: Duration = Duration::from_secs(31_536_000);
 /// Labels of a rule at most, and the longest.
 const LABELS_MAX: usize = 32;
 const LABEL_CHARS_MAX: usize = 256;
+
+/// A channel: its source, and its place in that.
+type Place = (usize, usize);
 
 /// The kinds by their names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +46,10 @@ pub(super) struct ReadRule<'a> {
 }
 
 /// The rules. Unknown keys are not told yet: the caller may have more to ask for.
-pub(super) fn read_all<'a>(root: &Section<'a>, sources: &[ReadSource]) -> Vec<ReadRule<'a>> {
+pub(super) fn read_all<'a>(root: &Section<'a>, catalogue: &Catalogue) -> Vec<ReadRule<'a>> {
     let mut rules: Vec<ReadRule<'a>> = Vec::new();
     for section in root.list("rule") {
-        let read = read(&section, sources);
+        let read = read(&section, catalogue);
         section.finish();
         let Some((options, span, notify)) = read else {
             continue;
@@ -69,10 +72,14 @@ pub(super) fn read_all<'a>(root: &Section<'a>, sources: &[ReadSource]) -> Vec<Re
 
 type Read = (RuleOptions, Range<usize>, Option<Range<usize>>);
 
-fn read(section: &Section<'_>, sources: &[ReadSource]) -> Option<Read> {
+fn read(section: &Section<'_>, catalogue: &Catalogue) -> Option<Read> {
     let name = section.need("name", name);
-    let place = channel(section, sources);
-    let kind = kind(section);
+    let (place, kind) = if section.has("when") {
+        let kind = expression(section, catalogue);
+        (kind.as_ref().and_then(|kind| kind.1), kind.map(|kind| kind.0))
+    } else {
+        (channel(section, catalogue), kind(section))
+    };
     let wait = |least: Duration| duration((least, WAIT_MAX));
     let hold = section.get("for", wait(Duration::ZERO));
     let keep = section.get("keep", wait(Duration::ZERO));
@@ -199,21 +206,70 @@ fn limits(section: &Section<'_>) -> Option<Limits> {
     })
 }
 
+/// `when`, and `clear` if it is a condition of its own; and the first channel in it.
+fn expression(section: &Section<'_>, catalogue: &Catalogue) -> Option<(Kind, Option<Place>)> {
+    let when = section.get("when", text);
+    let clear = section.get("clear", text);
+    let condition = |key: &str, text: &At<String>| condition(section, (key, text), catalogue);
+    let has_clear = section.has("clear");
+    let when = condition("when", &when?);
+    let clear = clear.and_then(|text| condition("clear", &text));
+    let when = when.filter(|_| clear.is_some() == has_clear)?;
+    let mut places = when.places.clone();
+    places.extend(clear.iter().flat_map(|clear| &clear.places));
+    places.sort_unstable();
+    places.dedup();
+    if places.len() > CONDITION_INPUTS_MAX {
+        let what = format!(
+            "looks at {} channels, more than {CONDITION_INPUTS_MAX}",
+            places.len()
+        );
+        let span = section.get("when", text).map(|when| when.span);
+        let wrong = Wrong::new(what, "fewer are expected");
+        section.wrong("when", span.unwrap_or(0..0), &wrong);
+        return None;
+    }
+    let first = when.places.first().copied();
+    Some((Kind::Expression { when, clear }, first))
+}
+
+fn condition(
+    section: &Section<'_>,
+    (key, text): (&str, &At<String>),
+    catalogue: &Catalogue,
+) -> Option<Condition> {
+    let expression = super::expression::compile(section, key, text, catalogue)?;
+    if let Some(unit) = expression.unit() {
+        let mut wrong = Wrong::new(
+            "is a value, and must be a condition",
+            format!("in {unit}: compare it with something"),
+        );
+        wrong.help = Some("as in \"chamber.pressure > 2.5 bar\"".to_owned());
+        section.wrong(key, text.span.clone(), &wrong);
+        return None;
+    }
+    let inputs = expression.inputs().iter();
+    let places = inputs.map(|input| catalogue.entry(input.channel).place);
+    Some(Condition {
+        places: places.collect(),
+        expression,
+    })
+}
+
 /// The places of source and channel.
-fn channel(section: &Section<'_>, sources: &[ReadSource]) -> Option<(usize, usize)> {
+fn channel(section: &Section<'_>, catalogue: &Catalogue) -> Option<Place> {
     let channel = section.need("channel", text)?;
-    let names = sources.iter().enumerate().flat_map(|(place, source)| {
-        let channels = source.channels.iter().enumerate();
-        channels.map(move |(channel, name)| ((place, channel), format!("{}.{name}", source.name)))
-    });
-    let names: Vec<((usize, usize), String)> = names.collect();
-    let found = names.iter().find(|(_, name)| *name == channel.value);
+    let entries = catalogue.entries();
+    let found = entries.iter().find(|entry| entry.name == channel.value);
     if found.is_none() {
-        let mut wrong = unknown(&channel.value, names.iter().map(|(_, name)| name.as_str()));
+        let mut wrong = unknown(
+            &channel.value,
+            entries.iter().map(|entry| entry.name.as_str()),
+        );
         wrong.what = format!("{}: there is no such channel", wrong.what);
         section.wrong("channel", channel.span, &wrong);
     }
-    found.map(|(place, _)| *place)
+    found.map(|entry| entry.place)
 }
 
 /// `labels = { room = "B12" }`

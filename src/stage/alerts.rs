@@ -25,6 +25,9 @@ const LOOK_MAX_NS: i64 = 100_000_000;
 /// A stage that is behind for longer than this is no excuse any more.
 const BEHIND_MAX_NS: i64 = 1_000_000_000;
 
+/// A rule that looks at several lanes waits so long for one that sends nothing; what it sends after that is late.
+const LATENESS_NS: i64 = 1_000_000_000;
+
 /// What there is to be known of alerts beside the rules.
 #[derive(Debug, Default)]
 pub struct AlertSetup {
@@ -53,6 +56,16 @@ pub struct RuleCounts {
     pub is_active: bool,
 }
 
+/// A rule over a condition, some of whose channels come in a lane.
+#[derive(Debug, Clone)]
+pub(super) struct LaneRule {
+    rule: usize,
+    /// The lane's number in the rule.
+    lane: usize,
+    /// The column of each of the rule's channels that comes in this lane.
+    columns: Vec<usize>,
+}
+
 /// The rules of a stage.
 pub(super) struct Alerts {
     judge: Judge,
@@ -69,12 +82,82 @@ impl Alerts {
         let now_ns = clock.now_ns();
         let judge = Judge::new(rules, &setup.silences, &setup.memory, now_ns);
         Self {
-            look_ns: judge.deadline_ns().map(|_| now_ns),
+            look_ns: None,
             judge,
             orders: setup.orders,
             commands: setup.commands,
             counts: vec![RuleCounts::default(); rules.len()],
             latency: Latency::default(),
+        }
+    }
+
+    /// Joins rules over conditions with the lanes that their channels come in: for each lane, by source and
+    /// number, what comes in it. `lane_of` says of a channel, by source and place, which lane and column it is.
+    pub(super) fn join_lanes(
+        &mut self,
+        lane_of: impl Fn((usize, usize)) -> (u8, usize),
+        clock: &Clock,
+    ) -> Vec<((usize, u8), LaneRule)> {
+        let mut joined = Vec::new();
+        for rule in 0..self.counts.len() {
+            let places = self.judge.places(rule);
+            let mut lanes: Vec<((usize, u8), Vec<usize>)> = Vec::new();
+            for (input, place) in places.iter().enumerate() {
+                let key = (place.0, lane_of(*place).0);
+                match lanes.iter_mut().find(|(known, _)| *known == key) {
+                    Some((_, inputs)) => inputs.push(input),
+                    None => lanes.push((key, vec![input])),
+                }
+            }
+            for (key, inputs) in lanes {
+                let lane = self.judge.add_lane(rule, &inputs);
+                let mut columns = vec![0; places.len()];
+                for input in inputs {
+                    columns[input] = lane_of(places[input]).1;
+                }
+                joined.push((
+                    key,
+                    LaneRule {
+                        rule,
+                        lane,
+                        columns,
+                    },
+                ));
+            }
+        }
+        self.look_ns = self.judge.waits().then(|| clock.now_ns());
+        joined
+    }
+
+    /// Judges the rules over conditions that look at a block's lane.
+    pub(super) fn join(
+        &mut self,
+        lane_rules: &[LaneRule],
+        block: &Block,
+        clock: &Clock,
+        recorder: &mut impl Recorder,
+    ) {
+        for lane_rule in lane_rules {
+            let (counts, latency) = (&mut self.counts, &mut self.latency);
+            let rule = lane_rule.rule;
+            self.judge.join(
+                (rule, lane_rule.lane),
+                block.frames.len(),
+                |index| block.time_ns(index),
+                |input| block.frames.column(lane_rule.columns[input]),
+                |index, moved| {
+                    let seen_ns = clock.now_ns();
+                    latency.record_ns(block.read_ns, seen_ns);
+                    counts[rule].add(&moved);
+                    recorder.record_alert(&Alert {
+                        rule,
+                        moved,
+                        frame: index.map(|index| block.first_frame + index as u64),
+                        read_ns: block.read_ns,
+                        seen_ns,
+                    });
+                },
+            );
         }
     }
 
@@ -135,7 +218,8 @@ impl Alerts {
             return;
         }
         let counts = &mut self.counts;
-        self.judge.tick(now_ns - MARGIN_NS, |rule, moved| {
+        let (silent_ns, complete_ns) = (now_ns - MARGIN_NS, now_ns - LATENESS_NS);
+        self.judge.tick(silent_ns, complete_ns, |rule, moved| {
             counts[rule].add(&moved);
             recorder.record_alert(&without_sample(rule, moved, now_ns));
         });
@@ -190,8 +274,14 @@ impl Alerts {
         answer
     }
 
-    /// Says where the rules stand at the end, those too that are pending.
+    /// Nothing comes any more: what still waits is judged. Says where the rules stand at the end, those too that are
+    /// pending.
     pub(super) fn finish(&mut self, clock: &Clock, recorder: &mut impl Recorder) {
+        let (now_ns, counts) = (clock.now_ns(), &mut self.counts);
+        self.judge.tick(i64::MIN, i64::MAX, |rule, moved| {
+            counts[rule].add(&moved);
+            recorder.record_alert(&without_sample(rule, moved, now_ns));
+        });
         let states: Vec<(String, RuleMemory)> = self
             .judge
             .memories()

@@ -26,7 +26,7 @@ use crate::lanes::{Intake, Item, carry};
 use crate::latency::Latency;
 use crate::ledger::Ledger;
 
-use alerts::Alerts;
+use alerts::{Alerts, LaneRule};
 pub use alerts::{AlertSetup, RuleCounts};
 pub use board::{ChannelBoard, Shown};
 use calibrate::Calibration;
@@ -113,6 +113,8 @@ struct LaneWork {
     lost: Vec<Gap>,
     /// Of whatever is in `lost`.
     priority: Option<Priority>,
+    /// Rules over conditions that look at this lane.
+    rules: Vec<LaneRule>,
 }
 
 #[derive(Debug)]
@@ -151,10 +153,20 @@ impl<R: Recorder> Stage<R> {
             lanes.push(lane_work(source, channels, &options.rules, &source_boards));
             boards.push(source_boards);
         }
+        let mut alerts = Alerts::new(&options.rules, options.alerts, &options.clock);
+        let lane_of = |(source, channel): (usize, usize)| {
+            let channels = &options.sources[source];
+            let lane = channels[channel].lane;
+            let before = channels[..channel].iter();
+            (lane, before.filter(|c| c.lane == lane).count())
+        };
+        for ((source, lane), rule) in alerts.join_lanes(lane_of, &options.clock) {
+            lanes[source][usize::from(lane)].rules.push(rule);
+        }
         let stage = Self {
             intake: options.intake,
             lanes,
-            alerts: Alerts::new(&options.rules, options.alerts, &options.clock),
+            alerts,
             recorder: options.recorder,
             ledger: options.ledger,
             events: options.events,
@@ -270,6 +282,10 @@ impl<R: Recorder> Stage<R> {
                 }
             }
         }
+        if frames > 0 && !lane.rules.is_empty() {
+            self.alerts
+                .join(&lane.rules, &block, &self.clock, &mut self.recorder);
+        }
         if !lane.lost.is_empty() {
             block.gaps.splice(0..0, lane.lost.drain(..));
         }
@@ -355,8 +371,7 @@ fn lane_work(
         {
             *junction = column_of(*junction);
         }
-        let watching =
-            |rule: &(usize, &RuleOptions)| (rule.1.source, rule.1.channel) == (source, place);
+        let watching = |rule: &(usize, &RuleOptions)| rule.1.watches((source, place));
         lanes[usize::from(channel.lane)].columns.push(ColumnWork {
             calibration,
             running: Running::default(),

@@ -4,11 +4,13 @@
 //! the rule is made.
 
 mod forecast;
+mod joined;
 mod no_data;
 mod rate;
 mod stuck;
 
 pub(super) use forecast::Forecast;
+pub(super) use joined::{INPUTS_MAX, Joined};
 pub(super) use no_data::NoData;
 pub(super) use rate::Rate;
 pub(super) use stuck::Stuck;
