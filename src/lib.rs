@@ -31,6 +31,7 @@ pub mod ledger;
 mod nearest;
 pub mod notify;
 pub mod pipeline;
+pub mod rehearsal;
 pub mod run_record;
 pub mod stage;
 pub mod store;

@@ -125,12 +125,7 @@ impl Judge {
 
     /// Time has passed up to `now_ns`, and nothing has come that was not looked at. What comes from now on is
     /// not older than `complete_ns`.
-    pub fn tick(
-        &mut self,
-        now_ns: i64,
-        complete_ns: i64,
-        mut changed: impl FnMut(usize, Moved),
-    ) {
+    pub fn tick(&mut self, now_ns: i64, complete_ns: i64, mut changed: impl FnMut(usize, Moved)) {
         for &rule in &self.waiting {
             self.rules[rule].tick(now_ns, |moved| changed(rule, moved));
             self.rules[rule].pass(complete_ns, |moved| changed(rule, moved));

@@ -18,6 +18,8 @@ mod memory;
 mod rule;
 mod silence;
 mod template;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use std::time::Duration;
@@ -201,6 +203,18 @@ impl RuleOptions {
     pub fn watches(&self, place: (usize, usize)) -> bool {
         let is_column = !matches!(self.kind, Kind::Expression { .. });
         is_column && (self.source, self.channel) == place
+    }
+
+    /// Whether it looks at this channel, by source and place, in whichever way.
+    #[must_use]
+    pub fn looks_at(&self, place: (usize, usize)) -> bool {
+        match &self.kind {
+            Kind::Expression { when, clear } => {
+                let clear = clear.iter().flat_map(|clear| &clear.places);
+                when.places.iter().chain(clear).any(|known| *known == place)
+            }
+            _ => self.watches(place),
+        }
     }
 
     /// The rule's message about a value.

@@ -402,3 +402,65 @@ impl RuleState {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(side: Side, limit: f64, clear: f64, hold_ns: u64) -> RuleState {
+        let kind = Kind::Threshold(Limits { side, limit, clear });
+        let mut options = RuleOptions::new("r", (0, 0), kind);
+        options.hold = std::time::Duration::from_nanos(hold_ns);
+        RuleState::new(&options, 0)
+    }
+
+    /// Changes as `+` and `-` with the place of their sample; sample `i` is at `10 i` ns.
+    fn changes(rule: &mut RuleState, values: &[f64]) -> String {
+        let mut found = String::new();
+        rule.advance(
+            values,
+            |index| index as i64 * 10,
+            |index, moved| {
+                let fired = moved.change == Change::Fired;
+                found += &format!("{}{index} ", if fired { '+' } else { '-' });
+            },
+        );
+        found
+    }
+
+    #[test]
+    fn hysteresis_keeps_an_alert_from_fluttering() {
+        let mut above = rule(Side::Above, 2.0, 1.0, 0);
+        assert_eq!(
+            changes(&mut above, &[2.0, 2.1, 1.5, 2.1, 1.0, 0.9, 0.9]),
+            "+1 -5 "
+        );
+        let mut below = rule(Side::Below, 2.0, 3.0, 0);
+        assert_eq!(changes(&mut below, &[2.0, 1.9, 2.5, 3.0, 3.1]), "+1 -4 ");
+    }
+
+    #[test]
+    fn a_value_must_stay_bad_for_the_whole_hold() {
+        let mut held = rule(Side::Above, 2.0, 2.0, 20);
+        assert_eq!(changes(&mut held, &[3.0, 3.0, 1.0, 3.0, 3.0, 3.0]), "+5 ");
+    }
+
+    #[test]
+    fn nan_changes_nothing_and_infinity_is_a_value() {
+        let mut above = rule(Side::Above, 2.0, 2.0, 20);
+        let (nan, inf) = (f64::NAN, f64::INFINITY);
+        assert_eq!(changes(&mut above, &[3.0, nan, 3.0, nan, 0.0]), "+2 -4 ");
+        assert_eq!(changes(&mut above, &[inf, inf, inf]), "+2 ");
+    }
+
+    #[test]
+    fn a_block_whose_extremes_are_harmless_needs_no_look() {
+        let mut above = rule(Side::Above, 2.0, 1.0, 0);
+        assert!(above.is_settled_by(-5.0, 2.0, 0));
+        assert!(!above.is_settled_by(-5.0, 2.1, 0));
+        changes(&mut above, &[3.0]);
+        assert!(above.is_firing());
+        assert!(above.is_settled_by(1.0, 9.0, 0));
+        assert!(!above.is_settled_by(0.9, 9.0, 0));
+    }
+}

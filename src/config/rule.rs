@@ -8,7 +8,10 @@ use toml::de::DeValue;
 use super::expression::Catalogue;
 use super::section::{At, Section, name};
 use super::values::{Wrong, any_number, choice, duration, flag, number, text, texts, unknown};
-use crate::alert::{CONDITION_INPUTS_MAX, Condition, Kind, Limits, RuleOptions, Severity, Side, Template, TemplateError};
+use crate::alert::{
+    CONDITION_INPUTS_MAX, Condition, Kind, Limits, RuleOptions, Severity, Side, Template,
+    TemplateError,
+};
 
 /// The longest wait of any kind: a year.
 const WAIT_MAX: Duration = Duration::from_secs(31_536_000);
@@ -76,7 +79,10 @@ fn read(section: &Section<'_>, catalogue: &Catalogue) -> Option<Read> {
     let name = section.need("name", name);
     let (place, kind) = if section.has("when") {
         let kind = expression(section, catalogue);
-        (kind.as_ref().and_then(|kind| kind.1), kind.map(|kind| kind.0))
+        (
+            kind.as_ref().and_then(|kind| kind.1),
+            kind.map(|kind| kind.0),
+        )
     } else {
         (channel(section, catalogue), kind(section))
     };

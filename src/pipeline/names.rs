@@ -59,6 +59,13 @@ impl RuleNames {
 }
 
 impl Names {
+    /// The names of a plan's sources, channels and rules.
+    #[must_use]
+    pub fn of_plan(plan: &Plan) -> Self {
+        let layouts: Vec<Layout> = plan.sources.iter().map(Layout::new).collect();
+        Self::new(plan, &layouts)
+    }
+
     pub(super) fn new(plan: &Plan, layouts: &[Layout]) -> Self {
         let sources = plan
             .sources

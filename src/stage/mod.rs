@@ -26,8 +26,8 @@ use crate::lanes::{Intake, Item, carry};
 use crate::latency::Latency;
 use crate::ledger::Ledger;
 
-use alerts::{Alerts, LaneRule};
 pub use alerts::{AlertSetup, RuleCounts};
+use alerts::{Alerts, LaneRule};
 pub use board::{ChannelBoard, Shown};
 use calibrate::Calibration;
 use statistics::{Running, summarize};

@@ -168,9 +168,13 @@ impl Joined {
     /// Up to when samples can be evaluated: all lanes have come as far, or one of them waits with too many.
     pub(in crate::alert) fn complete_ns(&self) -> i64 {
         let seen = self.streams.iter().map(|lane| lane.seen_ns).min();
-        let crowded = self.streams.iter().filter(|lane| lane.times_ns.len() > WAITING_MAX);
+        let crowded = self
+            .streams
+            .iter()
+            .filter(|lane| lane.times_ns.len() > WAITING_MAX);
         let crowded = crowded.map(|lane| lane.times_ns[lane.times_ns.len() - WAITING_MAX]);
-        seen.unwrap_or(i64::MIN).max(crowded.max().unwrap_or(i64::MIN))
+        seen.unwrap_or(i64::MIN)
+            .max(crowded.max().unwrap_or(i64::MIN))
     }
 
     /// Evaluates what there is up to a time; how many moments that were.
@@ -190,7 +194,15 @@ impl Joined {
             }
         }
         if !self.moments.is_empty() {
-            let Self { when, clear, inputs, streams, merged, moments, .. } = self;
+            let Self {
+                when,
+                clear,
+                inputs,
+                streams,
+                merged,
+                moments,
+                ..
+            } = self;
             for evaluation in std::iter::once(when).chain(clear) {
                 evaluation.run(inputs, streams, merged, moments);
             }
@@ -241,7 +253,10 @@ impl Joined {
         } else {
             Verdict::Between
         };
-        let value = self.inputs.first().map_or(f64::NAN, |input| input.aligned[index]);
+        let value = self
+            .inputs
+            .first()
+            .map_or(f64::NAN, |input| input.aligned[index]);
         (self.moments[index], verdict, value)
     }
 }
