@@ -19,8 +19,6 @@ pub struct Column<'a> {
     pub min: f64,
     /// The largest that is not NaN; −∞ if there is none.
     pub max: f64,
-    /// The last one's time, UTC ns.
-    pub last_ns: i64,
 }
 
 /// The rules and where they stand.
@@ -87,7 +85,7 @@ impl Judge {
     ) {
         for &rule in watching {
             let state = &mut self.rules[rule];
-            if !state.is_settled_by(column.min, column.max, column.last_ns) {
+            if !state.is_settled_by(column.min, column.max) {
                 state.advance(column.values, &time_ns, |place, moved| {
                     changed(rule, place, moved);
                 });

@@ -194,7 +194,9 @@ impl Machine {
                 Some(Change::Resumed)
             }
             Standing::Subsided => {
-                self.since_ns = self.since_ns.min(time_ns);
+                if self.keep_ns > 0 {
+                    self.since_ns = self.since_ns.min(time_ns);
+                }
                 let kept = time_ns.saturating_sub(self.since_ns) >= self.keep_ns;
                 if !kept || (self.latch && !self.acknowledged) {
                     return None;
@@ -227,7 +229,7 @@ impl Machine {
         match self.standing {
             Standing::Quiet => true,
             Standing::Pending | Standing::Firing => false,
-            Standing::Subsided => self.latch && !self.acknowledged,
+            Standing::Subsided => self.latch && !self.acknowledged && self.keep_ns == 0,
         }
     }
 }

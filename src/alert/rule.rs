@@ -136,10 +136,9 @@ impl RuleState {
         self.silences.until_ns(time_ns)
     }
 
-    /// Whether values between `min` and `max`, the last of them at `last_ns`, can change nothing, so that they need
-    /// no look at each.
+    /// Whether values between `min` and `max` can change nothing, so that they need no look at each.
     #[must_use]
-    pub fn is_settled_by(&self, min: f64, max: f64, last_ns: i64) -> bool {
+    pub fn is_settled_by(&self, min: f64, max: f64) -> bool {
         if self.untold {
             return false;
         }
@@ -154,15 +153,7 @@ impl RuleState {
                     _ => !limits.is_bad(worst) && self.machine.is_settled_without_bad(),
                 }
             }
-            Watch::Stuck(stuck) => {
-                stuck.holds(min, max)
-                    && match self.machine.standing() {
-                        Standing::Firing => true,
-                        Standing::Quiet => last_ns < stuck.due_ns(),
-                        _ => false,
-                    }
-            }
-            Watch::Rate(_) | Watch::Forecast(_) | Watch::NoData(_) | Watch::Joined(_) => false,
+            _ => false,
         }
     }
 
@@ -174,10 +165,9 @@ impl RuleState {
         mut changed: impl FnMut(usize, Moved),
     ) {
         if let Watch::NoData(no_data) = &mut self.watch
-            && let Some(last) = values.len().checked_sub(1)
             && !self.untold
             && self.machine.standing() == Standing::Quiet
-            && no_data.passes(time_ns(0), time_ns(last))
+            && no_data.passes((0..values.len()).map(&time_ns))
         {
             return;
         }
@@ -456,11 +446,11 @@ mod tests {
     #[test]
     fn a_block_whose_extremes_are_harmless_needs_no_look() {
         let mut above = rule(Side::Above, 2.0, 1.0, 0);
-        assert!(above.is_settled_by(-5.0, 2.0, 0));
-        assert!(!above.is_settled_by(-5.0, 2.1, 0));
+        assert!(above.is_settled_by(-5.0, 2.0));
+        assert!(!above.is_settled_by(-5.0, 2.1));
         changes(&mut above, &[3.0]);
         assert!(above.is_firing());
-        assert!(above.is_settled_by(1.0, 9.0, 0));
-        assert!(!above.is_settled_by(0.9, 9.0, 0));
+        assert!(above.is_settled_by(1.0, 9.0));
+        assert!(!above.is_settled_by(0.9, 9.0));
     }
 }

@@ -2,7 +2,6 @@
 //! blocks does not matter.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use proptest::prelude::*;
 
@@ -77,7 +76,6 @@ fn look(
         values,
         min: summary.min,
         max: summary.max,
-        last_ns: time_ns(values.len() - 1),
     };
     judge.look(&[0], &column, time_ns, |rule, _, moved| found(rule, moved));
 }
@@ -137,7 +135,7 @@ fn cooldown_is_the_least_time_from_one_firing_to_the_next() {
 fn a_latched_alert_waits_to_be_acknowledged() {
     let (mut judge, options) = judge(&rule("above = 2\nlatch = true"));
     let mut found = String::from("\n");
-    let mut feed = |judge: &mut Judge, at_ms: i64, value: f64, found: &mut String| {
+    let feed = |judge: &mut Judge, at_ms: i64, value: f64, found: &mut String| {
         look(
             judge,
             &[value],

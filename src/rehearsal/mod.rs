@@ -260,9 +260,9 @@ impl Rehearsal {
             found,
             ..
         } = self;
-        let Some(last_ns) = piece.times_ns.last().copied() else {
+        if piece.times_ns.is_empty() {
             return;
-        };
+        }
         let time_ns = |index: usize| piece.times_ns[index];
         for (watching, values) in columns[piece.lane].iter().zip(&piece.columns) {
             let summary = summarize(values);
@@ -270,7 +270,6 @@ impl Rehearsal {
                 values,
                 min: summary.min,
                 max: summary.max,
-                last_ns,
             };
             judge.look(watching, &column, time_ns, |rule, _, moved| {
                 found.push((rule, moved));

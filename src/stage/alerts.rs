@@ -175,7 +175,6 @@ impl Alerts {
             values,
             min: summary.min,
             max: summary.max,
-            last_ns: block.last_ns().unwrap_or(block.read_ns),
         };
         let (counts, latency) = (&mut self.counts, &mut self.latency);
         self.judge.look(

@@ -32,15 +32,18 @@ impl NoData {
         seconds(self.last_ns, at_ns)
     }
 
-    /// Takes the samples from `first_ns` to `last_ns` if no wait can have been too long among them; else false, and
-    /// each is to be looked at.
-    pub(in crate::alert) fn passes(&mut self, first_ns: i64, last_ns: i64) -> bool {
-        let short = first_ns <= self.deadline_ns()
-            && (0..self.after_ns).contains(&last_ns.saturating_sub(first_ns));
-        if short {
+    /// Takes samples at these times if none of them was waited for too long; else false, and each is to be looked at.
+    pub(in crate::alert) fn passes(&mut self, mut times_ns: impl Iterator<Item = i64>) -> bool {
+        let mut last_ns = self.last_ns;
+        let passes = times_ns.all(|time_ns| {
+            let waited_ns = time_ns.saturating_sub(last_ns);
+            last_ns = time_ns;
+            waited_ns <= self.after_ns
+        });
+        if passes {
             self.last_ns = last_ns;
         }
-        short
+        passes
     }
 
     /// A sample has come; how long it was waited for, s.

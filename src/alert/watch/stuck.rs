@@ -32,20 +32,6 @@ impl Stuck {
         value == other || (value - other).abs() <= self.tolerance
     }
 
-    /// Whether all of a block's values are the same as before. One without any value that is a number is.
-    pub(in crate::alert) fn holds(&self, min: f64, max: f64) -> bool {
-        self.since.is_some_and(|(_, value)| {
-            min > max || (self.is_same(min, value) && self.is_same(max, value))
-        })
-    }
-
-    /// When it will have been the same for too long.
-    pub(in crate::alert) fn due_ns(&self) -> i64 {
-        self.since.map_or(i64::MAX, |(since_ns, _)| {
-            since_ns.saturating_add(self.after_ns)
-        })
-    }
-
     pub(in crate::alert) fn look(&mut self, value: f64, time_ns: i64) -> (Verdict, f64) {
         if value.is_nan() {
             return (Verdict::Unknown, value);

@@ -136,7 +136,7 @@ fn describe(plan: &Plan, outcome: &Outcome) -> Value {
             "fired": count(Change::Fired),
             "cleared": count(Change::Cleared),
             "active": outcome.is_active(place),
-            "seconds": episodes.iter().map(|episode| episode.seconds).sum::<f64>(),
+            "seconds": seconds(episodes),
             "recorded": !outcome.missing.contains(&place),
             "episodes": episodes.iter().map(|episode| json!({
                 "fired": rfc3339(episode.fired_ns),
@@ -165,6 +165,11 @@ fn describe(plan: &Plan, outcome: &Outcome) -> Value {
         "rules": rules,
         "events": outcome.happenings.iter().map(event).collect::<Vec<_>>(),
     })
+}
+
+/// How long a rule was an alert, s. The sum of nothing is −0 in Rust, which nobody wants to read.
+fn seconds(episodes: &[Episode]) -> f64 {
+    episodes.iter().fold(0.0, |sum, episode| sum + episode.seconds)
 }
 
 /// How long an alert was one, as people read it.
@@ -205,7 +210,7 @@ fn text(plan: &Plan, outcome: &Outcome) -> String {
     );
     for (place, rule) in plan.rules.iter().enumerate() {
         let episodes = &outcome.episodes[place];
-        let sum: f64 = episodes.iter().map(|episode| episode.seconds).sum();
+        let sum = seconds(episodes);
         let longest = episodes.iter().map(|episode| episode.seconds);
         let longest = longest.fold(0.0, f64::max);
         let cleared = episodes.iter().filter(|e| e.cleared_ns.is_some()).count();
