@@ -15,16 +15,23 @@
 
 pub mod acquire;
 pub mod alert;
+pub mod alert_memory;
 pub mod cli;
 pub mod clock;
+pub mod compute;
 pub mod config;
+pub mod control;
 pub mod data_dir;
 pub mod event;
+pub mod expression;
 pub mod journal;
 pub mod lanes;
 pub mod latency;
 pub mod ledger;
+mod nearest;
+pub mod notify;
 pub mod pipeline;
+pub mod rehearsal;
 pub mod run_record;
 pub mod stage;
 pub mod store;

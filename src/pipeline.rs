@@ -13,6 +13,7 @@ mod layout;
 mod names;
 mod recorder;
 mod report;
+mod tell;
 
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -23,25 +24,29 @@ use kymo_drivers::link::{self, Outlet, Stop};
 use kymo_simulators::Simulator;
 
 use crate::acquire::{LaneOutput, Reader, ReaderOptions};
+use crate::alert::{self, Control};
+use crate::alert_memory;
 use crate::clock::{Clock, StepWatch, run_id};
 use crate::config::plan::{Link, Plan};
+use crate::control;
 use crate::data_dir::{self, DataDir};
 use crate::event::{EventKind, EventSender};
 use crate::journal;
 use crate::lanes::LaneSender;
 use crate::latency::{Latency, Summary};
 use crate::ledger::Ledger;
-use crate::stage::{ChannelBoard, Outcome, Stage, StageOptions};
+use crate::stage::{AlertSetup, ChannelBoard, Outcome, Stage, StageOptions};
 use crate::store::{self, Store};
 
 use build::{lanes, quanta, run_record, stage_channels};
 use draft::Draft;
-use keep::{Observer, close_store, start_store};
+use keep::{AlertFollowers, Observer, close_store, start_store};
 use layout::Layout;
 pub use names::{Names, RuleNames};
 use recorder::JournalRecorder;
 pub use recorder::Notice;
 pub use report::{Latencies, Report, Sources, StoreReport};
+use tell::Tell;
 
 /// Why a run could not start.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +60,9 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// What is remembered of rules.
+    #[error(transparent)]
+    Alerts(#[from] alert_memory::Error),
     /// A simulated device.
     #[error("cannot start the simulated device `{name}`: {source}")]
     Simulator {
@@ -98,6 +106,9 @@ pub struct Run {
     stage: JoinHandle<Outcome<JournalRecorder>>,
     journal: journal::Journal,
     store: Option<Store>,
+    followers: AlertFollowers,
+    control: Control,
+    control_server: Option<control::Server>,
     committed: Arc<Mutex<Latency>>,
     recovery: Vec<String>,
     simulators: Vec<Simulator>,
@@ -125,6 +136,7 @@ impl Run {
         let (intake, gate, senders) = lanes(&plan, &layouts, &ledger);
         let committed = Arc::new(Mutex::new(Latency::default()));
         let follower = Arc::new(OnceLock::new());
+        let tellers = Arc::new(OnceLock::new());
         let (journal, sender, recovery) = journal::open(
             &data_dir.path().join(journal::DIR),
             journal::Setup {
@@ -138,6 +150,7 @@ impl Run {
                 },
                 observer: Box::new(Observer {
                     follower: Arc::clone(&follower),
+                    tellers: Arc::clone(&tellers),
                     ledger: ledger.clone(),
                     committed: Arc::clone(&committed),
                     reads_ns: Vec::new(),
@@ -158,7 +171,33 @@ impl Run {
 
         let (notices_in, notices) = flume::bounded(NOTICES_MAX);
         let (events_in, events_out) = flume::bounded(EVENTS_MAX);
-        let events = EventSender::new(events_in, gate);
+        let events = EventSender::new(events_in, gate.clone());
+        let stop = Stop::new()?;
+        let outlets: Vec<Outlet> = plan.sources.iter().map(|_| Outlet::new()).collect();
+        let (tell, durable) = Tell::new(
+            &plan,
+            &outlets,
+            notices_in.clone(),
+            (&events, &clock, &stop),
+            build::host(),
+        );
+        let remembered = alert_memory::recall(data_dir.path())?;
+        let amiss = remembered.amiss.clone();
+        let (control, commands) = alert::control_channel(Arc::new(move || gate.signal()));
+        let alerts = AlertSetup {
+            silences: plan.silences.clone(),
+            memory: remembered.memory.clone(),
+            orders: alert_memory::orders(data_dir.path())?,
+            commands: Some(commands),
+        };
+        let followers = AlertFollowers::start(
+            &plan,
+            &data_dir,
+            remembered,
+            (durable, journal.status().durable_seq(), &clock),
+        )?;
+        // Set once, here.
+        let _ = tellers.set(followers.threads());
         let (stage, boards) = Stage::new(StageOptions {
             intake,
             sources: plan
@@ -168,10 +207,13 @@ impl Run {
                 .map(|(s, l)| stage_channels(s, l))
                 .collect(),
             rules: plan.rules.clone(),
+            alerts,
             recorder: JournalRecorder {
                 journal: sender,
                 notices: notices_in.clone(),
                 names: Arc::clone(&names),
+                tell,
+                clock: clock.clone(),
                 late: Vec::new(),
             },
             ledger: ledger.clone(),
@@ -179,6 +221,8 @@ impl Run {
             clock: clock.clone(),
         });
         let stage = stage.start()?;
+        alert_memory::forget_orders(data_dir.path())?;
+        let control_server = control::Server::start(data_dir.path(), control.clone())?;
 
         let simulators = plan
             .simulators
@@ -190,7 +234,8 @@ impl Run {
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let stop = Stop::new()?;
+        let mut messages = recovery.messages();
+        messages.extend(amiss);
         let mut run = Self {
             id,
             plan: Arc::clone(&plan),
@@ -201,13 +246,16 @@ impl Run {
             stop,
             ledger,
             boards,
-            outlets: plan.sources.iter().map(|_| Outlet::new()).collect(),
+            outlets,
             readers: Vec::with_capacity(plan.sources.len()),
             stage,
             journal,
             store,
+            followers,
+            control,
+            control_server: Some(control_server),
             committed,
-            recovery: recovery.messages(),
+            recovery: messages,
             simulators,
             notices,
             notices_in,
@@ -330,6 +378,19 @@ impl Run {
         &self.outlets
     }
 
+    /// Whether alerts come as lines of a notifier, too.
+    #[must_use]
+    pub fn shows_alerts_itself(&self) -> bool {
+        let mut notifiers = self.plan.notifiers.iter();
+        notifiers.any(|notifier| notifier.kind.shows)
+    }
+
+    /// The way to acknowledge and silence alerts.
+    #[must_use]
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
     /// The simulated devices, in the plan's order.
     #[must_use]
     pub fn simulators(&self) -> &[Simulator] {
@@ -372,6 +433,7 @@ impl Run {
     #[must_use]
     pub fn stop(mut self) -> Report {
         let mut failure = self.watch();
+        drop(self.control_server.take());
         self.stop.trigger();
         let acquired_ns = self.clock.now_ns();
         for reader in self.readers {
@@ -419,7 +481,10 @@ impl Run {
         if let Err(error) = closed {
             report.failure.get_or_insert(error.to_string());
         }
+        // At the same time: what is still to be told, and what is still to be stored.
+        self.followers.begin_close();
         report.store = self.store.map(close_store);
+        report.notifiers = self.followers.close();
         report
     }
 }

@@ -10,7 +10,7 @@ use kymo::event::Event;
 use kymo::lanes::{LaneOptions, LaneSender, LanesBuilder, Overflow};
 use kymo::ledger::Ledger;
 use kymo::stage::calibrate::Calibration;
-use kymo::stage::{ChannelOptions, Recorder, Stage, StageOptions};
+use kymo::stage::{AlertSetup, ChannelOptions, Recorder, Stage, StageOptions};
 use kymo_drivers::block::{Axis, Block, Gap, GapReason, Pool, Priority, SourceId};
 
 const CRITICAL: SourceId = SourceId(0);
@@ -131,6 +131,7 @@ fn run(overflow: Overflow, full: bool) -> (Ledger, u64, Arrived) {
         intake,
         sources: vec![channel(), channel()],
         rules: vec![],
+        alerts: AlertSetup::default(),
         recorder,
         ledger: ledger.clone(),
         events,

@@ -29,23 +29,26 @@ pub(super) trait View {
 /// A notice in one line; `None` if there is nothing to say.
 fn line(run: &Run, notice: &Notice) -> Option<String> {
     match notice {
+        // A notifier of its own shows them.
+        Notice::Alert(_) if run.shows_alerts_itself() => None,
         Notice::Alert(alert) => {
             let rule = &run.names().rules[alert.rule];
-            let (word, severity) = match alert.change {
-                Change::Fired => ("ALERT", rule.options.severity.name()),
-                Change::Cleared => ("clear", rule.options.severity.name()),
+            let moved = &alert.moved;
+            let word = match moved.change {
+                Change::Fired => "ALERT",
+                Change::Cleared => "clear",
+                other => other.name(),
             };
-            let message = rule.options.message(&rule.channel, &rule.unit, alert.value);
-            let text = match alert.change {
-                Change::Fired => message,
-                Change::Cleared => format!("{} is back at {:.6}", rule.channel, alert.value),
-            };
-            let name = &rule.options.name;
+            let silent = if moved.silenced { " (silenced)" } else { "" };
             Some(format!(
-                "{} {word} {severity} {name}: {text}",
-                time_of_day(alert.time_ns)
+                "{} {word} {} {}: {}{silent}",
+                time_of_day(moved.time_ns),
+                rule.options.severity.name(),
+                rule.options.name,
+                rule.message(moved)
             ))
         }
+        Notice::Line(text) => Some(text.clone()),
         Notice::Event(event) => {
             let source = event
                 .source
@@ -168,7 +171,7 @@ impl View for Live {
             return;
         };
         let style = match notice {
-            Notice::Alert(alert) if alert.change == Change::Fired => {
+            Notice::Alert(alert) if alert.moved.change == Change::Fired => {
                 match run.names().rules[alert.rule].options.severity {
                     Severity::Critical => Style::new().red().add_modifier(Modifier::BOLD),
                     Severity::Warning => Style::new().yellow(),

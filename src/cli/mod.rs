@@ -13,9 +13,11 @@ mod check;
 mod export;
 mod journal;
 mod live;
+mod notify;
 mod plot;
 mod ports;
 mod query;
+mod rules;
 mod run;
 mod show;
 
@@ -63,6 +65,10 @@ enum Command {
     Plot(plot::Args),
     /// Check that every acquired sample is there once, or listed as dropped.
     Audit(audit::Args),
+    /// Say where the rules stand; acknowledge, silence, try them on what was recorded.
+    Rules(rules::Args),
+    /// List notifiers and what they could not deliver; send it again.
+    Notify(notify::Args),
     /// Verify or repair the journal on disk.
     Journal(journal::Args),
     /// List the serial ports, who uses them, and why one cannot be opened.
@@ -99,6 +105,8 @@ pub fn main() -> ExitCode {
         Command::Export(args) => export::run(&args),
         Command::Plot(args) => plot::run(&args),
         Command::Audit(args) => audit::run(&args),
+        Command::Rules(args) => rules::run(&args),
+        Command::Notify(args) => notify::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Ports(args) => ports::run(&args),
         Command::Bench(args) => bench::run(&args).map_err(Failure::Running),

@@ -11,9 +11,9 @@ use super::{DataArgs, Failure, note, say};
 use crate::store::EventRow;
 use crate::store::read::{self, Archive, Lane, Range, Run};
 
-mod bins;
-mod braille;
-mod picture;
+pub(in crate::cli) mod bins;
+pub(in crate::cli) mod braille;
+pub(in crate::cli) mod picture;
 mod svg;
 
 use bins::{Bins, COLUMNS_MAX};

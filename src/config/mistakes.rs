@@ -20,13 +20,29 @@ struct Mistake {
 
 /// The mistakes found so far.
 #[derive(Debug, Default)]
-pub(super) struct Found(RefCell<Vec<Mistake>>);
+pub(super) struct Found {
+    mistakes: RefCell<Vec<Mistake>>,
+    text: String,
+}
 
 impl Found {
+    /// Nothing found yet in this text.
+    pub(super) fn new(text: &str) -> Self {
+        Self {
+            mistakes: RefCell::default(),
+            text: text.to_owned(),
+        }
+    }
+
+    /// The text that is read.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Notes that `what` is wrong with the bytes at `span`. The label is short and stands beside
     /// them; the help says what would be right.
     pub(super) fn add(&self, span: Range<usize>, what: &str, label: &str, help: Option<&str>) {
-        self.0.borrow_mut().push(Mistake {
+        self.mistakes.borrow_mut().push(Mistake {
             span,
             what: what.to_owned(),
             label: label.to_owned(),
@@ -35,11 +51,11 @@ impl Found {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
+        self.mistakes.borrow().is_empty()
     }
 
     pub(super) fn into_mistakes(self, name: &str, text: &str) -> Mistakes {
-        let mut list = self.0.into_inner();
+        let mut list = self.mistakes.into_inner();
         list.sort_by_key(|mistake| (mistake.span.start, mistake.span.end));
         Mistakes {
             name: name.to_owned(),

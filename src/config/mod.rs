@@ -9,8 +9,10 @@
 //! **Must not know.** Whether a device is there, and what will be done with the plan.
 
 mod calibration;
+mod expression;
 mod link;
 mod mistakes;
+mod notifier;
 pub mod plan;
 mod protocol;
 mod rule;
@@ -76,7 +78,7 @@ pub fn load(path: &Path) -> Result<Plan, Mistakes> {
 /// Its mistakes, all of them.
 pub fn parse(name: &str, text: &str) -> Result<Plan, Mistakes> {
     let (document, errors) = DeTable::parse_recoverable(text);
-    let found = Found::default();
+    let found = Found::new(text);
     if errors.is_empty() {
         let plan = read(text, document.get_ref(), &found);
         if let (Some(plan), true) = (plan, found.is_empty()) {
@@ -122,7 +124,9 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         let source = source::read(table, &simulators, &mut read_by);
         sources.push(source);
     }
-    let rules = rule::read_all(&root, &sources);
+    let rules = rule::read_all(&root, &expression::Catalogue::new(&sources));
+    let notifiers = notifier::read_all(&root.tables("notifier"), &sources, &rules);
+    let silences = notifier::silences(&root, &rules);
     if let Some(store) = &mut store {
         let limits = sources
             .iter()
@@ -146,7 +150,9 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
             .into_iter()
             .map(|simulator| simulator.options)
             .collect(),
-        rules,
+        rules: rules.into_iter().map(|rule| rule.options).collect(),
+        notifiers,
+        silences,
     })
 }
 

@@ -8,9 +8,10 @@ use kymo_drivers::link;
 use kymo_drivers::protocol;
 
 use crate::acquire::{Commands, ReconnectOptions, TimeOptions};
-use crate::alert::RuleOptions;
+use crate::alert::{RuleOptions, Silence};
 use crate::journal;
 use crate::lanes::Overflow;
+use crate::notify;
 use crate::stage::calibrate::Calibration;
 use crate::store;
 
@@ -33,6 +34,10 @@ pub struct Plan {
     pub simulators: Vec<kymo_simulators::Options>,
     /// The alert rules.
     pub rules: Vec<RuleOptions>,
+    /// Who is told of alerts.
+    pub notifiers: Vec<notify::Options>,
+    /// When nobody is told of some rules.
+    pub silences: Vec<Silence>,
 }
 
 impl Plan {

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+pub(super) use crate::nearest::nearest;
+
 /// What is wrong with a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wrong {
@@ -166,18 +168,6 @@ pub(super) fn shortened(word: &str) -> String {
     word.chars().take(SHOWN).chain(['…']).collect()
 }
 
-/// The name that was most likely meant, if any is near.
-pub(super) fn nearest<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    if word.len() > 100 {
-        return None;
-    }
-    let folded = word.to_lowercase();
-    let scored = names.map(|name| (strsim::jaro_winkler(&folded, &name.to_lowercase()), name));
-    let best = scored.max_by(|a, b| a.0.total_cmp(&b.0));
-    best.filter(|(score, _)| *score > 0.75)
-        .map(|(_, name)| name)
-}
-
 /// A duration within limits.
 pub(super) fn duration(limits: (Duration, Duration)) -> impl Fn(&DeValue<'_>) -> Read<Duration> {
     move |value| {
@@ -298,6 +288,14 @@ pub(super) fn hex(value: &DeValue<'_>) -> Read<Vec<u8>> {
         u8::from_str_radix(pair, 16).unwrap_or_default()
     });
     Ok(bytes.collect())
+}
+
+/// A list of texts, none of them empty.
+pub(super) fn texts(value: &DeValue<'_>) -> Read<Vec<String>> {
+    let array = value
+        .as_array()
+        .ok_or_else(|| Wrong::kind(value, "a list of strings"))?;
+    array.iter().map(|item| text(item.get_ref())).collect()
 }
 
 /// Messages to a device: each a text, sent as it is, or `{ hex = "AA 55" }`.

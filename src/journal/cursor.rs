@@ -146,6 +146,21 @@ fn all(dir: &Dir) -> Result<Vec<(String, u64)>, Error> {
     Ok(seqs)
 }
 
+/// Removes the cursor of a follower that there is no more, which would hold the journal for ever.
+///
+/// # Errors
+/// If it cannot be removed.
+pub fn remove_cursor(dir: &Path, name: &str) -> Result<(), Error> {
+    if !is_name(name) {
+        return Err(Error::CursorName {
+            name: name.to_owned(),
+        });
+    }
+    let dir = Dir::os(dir).sub(CURSORS_NAME);
+    dir.remove_if_there(name)?;
+    dir.sync()
+}
+
 /// The furthest any cursor has come; 0 if there is none.
 pub(super) fn highest(dir: &Dir) -> Result<u64, Error> {
     Ok(seqs(dir)?.into_iter().max().unwrap_or(0))

@@ -84,7 +84,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use block::{BlockSummary, DecodedBlock, Quantum, encode_block};
-pub use cursor::{Cursor, cursors};
+pub use cursor::{Cursor, cursors, remove_cursor};
 pub use error::Error;
 pub use log::Quanta;
 pub use prune::{Pruned, prune};

@@ -89,13 +89,18 @@ pub(super) fn run_record(plan: &Plan, layouts: &[Layout], id: &str, started_ns: 
         started: rfc3339(started_ns),
         started_ns,
         kymo: env!("CARGO_PKG_VERSION").to_owned(),
-        host: rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned(),
+        host: host(),
         sources: plan.sources.iter().zip(layouts).map(of_source).collect(),
         configuration: plan.text.clone(),
     }
+}
+
+/// The name of this host.
+pub(super) fn host() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn of_channel(source: &Source, place: usize) -> ChannelRecord {

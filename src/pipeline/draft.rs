@@ -9,6 +9,7 @@ use crate::config::plan::Plan;
 use crate::journal;
 use crate::latency::{Latency, Summary};
 use crate::ledger::Ledger;
+use crate::stage::RuleCounts;
 
 /// Everything that a report is drawn up from.
 pub(super) struct Draft {
@@ -19,7 +20,7 @@ pub(super) struct Draft {
     pub(super) read_to_stage: Summary,
     pub(super) read_to_alert: Summary,
     pub(super) committed: Arc<Mutex<Latency>>,
-    pub(super) alerts: Vec<(u64, u64)>,
+    pub(super) alerts: Vec<RuleCounts>,
     pub(super) in_flight: u64,
     pub(super) journal: journal::Status,
     pub(super) recovery: Vec<String>,
@@ -50,14 +51,22 @@ impl Draft {
                 read_to_journal: committed.summary(),
             },
             alerts: rules
-                .map(|(rule, (fired, cleared))| {
-                    (
-                        rule.name.clone(),
-                        json!({ "fired": fired, "cleared": cleared }),
-                    )
+                .map(|(rule, counts)| {
+                    let mut found = json!({ "fired": counts.fired, "cleared": counts.cleared });
+                    if counts.acknowledged > 0 {
+                        found["acknowledged"] = counts.acknowledged.into();
+                    }
+                    if counts.silenced > 0 {
+                        found["silenced"] = counts.silenced.into();
+                    }
+                    if counts.is_active {
+                        found["active"] = true.into();
+                    }
+                    (rule.name.clone(), found)
                 })
                 .collect(),
             sinks: Map::new(),
+            notifiers: Map::new(),
             store: None,
             events_dropped: self.journal.events_dropped(),
             recovery: self.recovery.clone(),

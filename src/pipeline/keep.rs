@@ -1,16 +1,21 @@
 //! What the run keeps: the store that follows the journal, and the counts of what the journal has committed.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::Thread;
 
 use kymo_drivers::block::GapReason;
+use serde_json::{Map, Value, json};
 
 use super::report::StoreReport;
+use crate::alert_memory;
+use crate::clock::Clock;
 use crate::config::plan::Plan;
 use crate::data_dir::DataDir;
 use crate::journal;
 use crate::latency::Latency;
 use crate::ledger::Ledger;
+use crate::notify;
 use crate::store::{self, Store, StoreSetup, StoreWaker};
 
 /// Stores what the closed journal still has.
@@ -46,9 +51,106 @@ pub(super) fn start_store(
     .map(Some)
 }
 
+/// Those that follow the journal's alerts: the memory of the rules, and the notifiers.
+pub(super) struct AlertFollowers {
+    memory: Option<alert_memory::Keeper>,
+    notifiers: Vec<(String, notify::Follower)>,
+}
+
+type Durable = Vec<(notify::Options, Box<dyn notify::Deliver>)>;
+
+impl AlertFollowers {
+    /// Starts those that there are. The cursors of those that there are no more would hold the journal for ever, and go.
+    pub(super) fn start(
+        plan: &Plan,
+        data_dir: &DataDir,
+        remembered: alert_memory::Remembered,
+        (durable, committed, clock): (Durable, journal::DurableSeq, &Clock),
+    ) -> Result<Self, super::Error> {
+        let journal_dir = data_dir.path().join(journal::DIR);
+        let has_rules = !plan.rules.is_empty();
+        for (name, _) in journal::cursors(&journal_dir)? {
+            let is_notifier = name.starts_with(&notify::cursor_name(""));
+            let is_wanted =
+                |(options, _): &(notify::Options, _)| name == notify::cursor_name(&options.name);
+            let is_memory = name == alert_memory::CURSOR;
+            if (is_notifier && !durable.iter().any(is_wanted)) || (is_memory && !has_rules) {
+                journal::remove_cursor(&journal_dir, &name)?;
+            }
+        }
+        let memory = has_rules
+            .then(|| alert_memory::Keeper::start(data_dir.path(), remembered, committed.clone()))
+            .transpose()?;
+        let mut notifiers = Vec::with_capacity(durable.len());
+        for (options, deliver) in durable {
+            let name = options.name.clone();
+            let follower = notify::Follower::start(notify::FollowerSetup {
+                data_dir: data_dir.path().to_owned(),
+                options,
+                deliver,
+                durable: committed.clone(),
+                host: super::build::host(),
+                clock: clock.clone(),
+            })?;
+            notifiers.push((name, follower));
+        }
+        Ok(Self { memory, notifiers })
+    }
+
+    /// What is to be woken after a commit.
+    pub(super) fn threads(&self) -> Vec<Thread> {
+        let memory = self.memory.as_ref().and_then(alert_memory::Keeper::thread);
+        let notifiers = self.notifiers.iter();
+        memory
+            .into_iter()
+            .chain(notifiers.filter_map(|(_, follower)| follower.thread()))
+            .collect()
+    }
+
+    /// The journal is closed: whoever still has something to tell hurries.
+    pub(super) fn begin_close(&self) {
+        for (_, follower) in &self.notifiers {
+            follower.begin_close();
+        }
+    }
+
+    /// What became of the notifiers.
+    pub(super) fn close(self) -> Map<String, Value> {
+        let mut found = Map::new();
+        for (name, follower) in self.notifiers {
+            let status = follower.status();
+            // Waits for its end: until then the counts move.
+            drop(follower);
+            let count = |of: &AtomicU64| of.load(Ordering::Relaxed);
+            let mut report = json!({
+                "delivered": count(&status.delivered),
+                "failed_attempts": count(&status.failed),
+                "dead": count(&status.dead),
+            });
+            if count(&status.lost_records) > 0 {
+                report["lost_records"] = count(&status.lost_records).into();
+            }
+            if let Some(trouble) = status.trouble() {
+                report["trouble"] = trouble.into();
+            }
+            found.insert(name, report);
+        }
+        if let Some(trouble) = self.memory.and_then(alert_memory::Keeper::close) {
+            // What it has not written down is in the journal.
+            found.insert(
+                "(memory of the rules)".to_owned(),
+                json!({"delivered": 0, "dead": 0, "trouble": trouble}),
+            );
+        }
+        found
+    }
+}
+
 /// Counts what the journal has committed, and what it could not.
 pub(super) struct Observer {
     pub(super) follower: Arc<OnceLock<StoreWaker>>,
+    /// Those that follow the journal's alerts.
+    pub(super) tellers: Arc<OnceLock<Vec<Thread>>>,
     pub(super) ledger: Ledger,
     /// Locked by the journal's thread, once for each commit, and at the end of the run.
     pub(super) committed: Arc<Mutex<Latency>>,
@@ -78,6 +180,9 @@ impl journal::Observer for Observer {
         drop(latency);
         if let Some(follower) = self.follower.get() {
             follower.wake();
+        }
+        for teller in self.tellers.get().into_iter().flatten() {
+            teller.unpark();
         }
     }
 

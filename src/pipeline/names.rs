@@ -3,7 +3,7 @@
 use kymo_drivers::block::SourceId;
 
 use super::layout::Layout;
-use crate::alert::RuleOptions;
+use crate::alert::{Change, Kind, Moved, RuleOptions, number};
 use crate::config::plan::Plan;
 
 /// The names of a run's sources, channels and rules.
@@ -31,7 +31,41 @@ pub struct RuleNames {
     pub unit: String,
 }
 
+impl RuleNames {
+    /// What is to be said of what the rule did.
+    #[must_use]
+    pub fn message(&self, moved: &Moved) -> String {
+        let (options, channel) = (&self.options, &self.channel);
+        let value = moved.value;
+        match moved.change {
+            Change::Fired | Change::Resumed | Change::Unsilenced => {
+                options.message(channel, &self.unit, value, moved.time_ns)
+            }
+            Change::Acknowledged => "acknowledged".to_owned(),
+            Change::Subsided | Change::Cleared if value.is_nan() => match moved.change {
+                Change::Cleared => "cleared".to_owned(),
+                _ => "its cause has passed".to_owned(),
+            },
+            Change::Subsided | Change::Cleared => match options.kind {
+                Kind::NoData { .. } => format!("data of {channel} after {} s", number(value)),
+                Kind::Stuck { .. } => format!("{channel} changes again"),
+                _ => {
+                    let unit = options.kind.unit(&self.unit);
+                    format!("{channel} is back at {} {unit}", number(value))
+                }
+            },
+        }
+    }
+}
+
 impl Names {
+    /// The names of a plan's sources, channels and rules.
+    #[must_use]
+    pub fn of_plan(plan: &Plan) -> Self {
+        let layouts: Vec<Layout> = plan.sources.iter().map(Layout::new).collect();
+        Self::new(plan, &layouts)
+    }
+
     pub(super) fn new(plan: &Plan, layouts: &[Layout]) -> Self {
         let sources = plan
             .sources

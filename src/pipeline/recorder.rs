@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kymo_drivers::block::{Block, Gap, GapReason, Priority, SourceId};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Names;
-use crate::alert::Alert;
-use crate::clock::rfc3339;
+use super::tell::Tell;
+use crate::alert::{Alert, RuleMemory, SilenceMemory};
+use crate::clock::{Clock, rfc3339};
 use crate::event::Event;
 use crate::journal::{self, RefusedWhy};
+use crate::notify::Told;
 use crate::stage::Recorder;
 
 /// Something to be shown or told to somebody.
@@ -20,6 +22,8 @@ pub enum Notice {
     Alert(Alert),
     /// Something happened to a source or to the host.
     Event(Event),
+    /// What a notifier has to say, in one line.
+    Line(String),
     /// Nothing: sent to wake whoever waits for notices.
     Wake,
 }
@@ -28,12 +32,14 @@ pub(super) struct JournalRecorder {
     pub(super) journal: journal::Sender,
     pub(super) notices: flume::Sender<Notice>,
     pub(super) names: Arc<Names>,
+    pub(super) tell: Tell,
+    pub(super) clock: Clock,
     /// Gaps without a block, for which there was no room yet.
     pub(super) late: Vec<Block>,
 }
 
 impl JournalRecorder {
-    fn append_event(&mut self, source: Option<SourceId>, time_ns: i64, text: &serde_json::Value) {
+    fn append_event(&mut self, source: Option<SourceId>, time_ns: i64, text: &Value) {
         let event = journal::Event {
             source: source.map(|source| source.0),
             time_ns,
@@ -88,22 +94,79 @@ impl Recorder for JournalRecorder {
     fn record_alert(&mut self, alert: &Alert) {
         let names = Arc::clone(&self.names);
         let rule = &names.rules[alert.rule];
-        let text = json!({
+        let (options, moved) = (&rule.options, &alert.moved);
+        let message = rule.message(moved);
+        let latency_us = |until_ns: i64| until_ns.saturating_sub(alert.read_ns) as f64 / 1e3;
+        let mut text = json!({
             "event": "alert",
-            "rule": rule.options.name,
-            "change": alert.change.name(),
-            "severity": rule.options.severity.name(),
+            "rule": options.name,
+            "kind": options.kind.name(),
+            "change": moved.change.name(),
+            "severity": options.severity.name(),
             "channel": rule.channel,
-            "value": alert.value,
-            "limit": rule.options.limit,
-            "unit": rule.unit,
-            "time": rfc3339(alert.time_ns),
-            "latency_us": alert.seen_ns.saturating_sub(alert.read_ns) as f64 / 1e3,
+            "value": moved.value,
+            "limit": options.kind.limit(),
+            "unit": options.kind.unit(&rule.unit),
+            "time": rfc3339(moved.time_ns),
+            "frame": alert.frame,
+            "latency_us": latency_us(alert.seen_ns),
+            "message": message,
+            "silenced": moved.silenced,
+            "state": moved.state,
+            "notify": self.tell.wanting(options, moved),
         });
+        if !options.labels.is_empty() {
+            let labels = options.labels.iter();
+            text["labels"] = labels
+                .map(|(name, value)| (name.clone(), Value::from(value.as_str())))
+                .collect::<serde_json::Map<_, _>>()
+                .into();
+        }
         // Told first, written down second: the interlock is more urgent than its record.
+        let told = self.tell.tell(options, moved, &text);
         let _ = self.notices.try_send(Notice::Alert(*alert));
-        let source = SourceId(u16::try_from(rule.options.source).unwrap_or(u16::MAX));
-        self.append_event(Some(source), alert.time_ns, &text);
+        let source = SourceId(u16::try_from(options.source).unwrap_or(u16::MAX));
+        self.append_event(Some(source), moved.time_ns, &text);
+        for report in told {
+            let now_ns = self.clock.now_ns();
+            let (event, why) = match (report.told, report.is_interlock) {
+                (Told::Done, _) => ("interlock", None),
+                (Told::Failed(why), true) => ("interlock_failed", Some(why)),
+                (Told::Failed(why), false) => ("notify_failed", Some(why)),
+            };
+            let text = json!({
+                "event": event,
+                "notifier": report.notifier,
+                "rule": options.name,
+                "time": rfc3339(now_ns),
+                "latency_us": latency_us(now_ns),
+                "text": why.unwrap_or_else(|| format!("{} told of {}", report.notifier, options.name)),
+            });
+            self.append_event(Some(source), now_ns, &text);
+        }
+    }
+
+    fn record_silence(&mut self, silence: &SilenceMemory, time_ns: i64) {
+        let text = json!({
+            "event": "silence",
+            "rule": silence.rule,
+            "time": rfc3339(time_ns),
+            "silence": silence,
+            "text": format!("silent until {}", rfc3339(silence.to_ns)),
+        });
+        self.append_event(None, time_ns, &text);
+    }
+
+    fn record_states(&mut self, states: &[(String, RuleMemory)], time_ns: i64) {
+        let rules = states
+            .iter()
+            .map(|(rule, state)| (rule.clone(), json!(state)));
+        let text = json!({
+            "event": "alert_states",
+            "time": rfc3339(time_ns),
+            "rules": rules.collect::<serde_json::Map<_, _>>(),
+        });
+        self.append_event(None, time_ns, &text);
     }
 
     fn record_event(&mut self, event: &Event) {

@@ -25,6 +25,9 @@ pub struct Report {
     pub alerts: Map<String, Value>,
     /// The sinks, by name.
     pub sinks: Map<String, Value>,
+    /// The notifiers that follow the journal, by name.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub notifiers: Map<String, Value>,
     /// What became of the store, if there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<StoreReport>,
@@ -148,6 +151,17 @@ impl Report {
                 text,
                 "alert {name}: fired {}, cleared {}",
                 counts["fired"], counts["cleared"]
+            );
+        }
+        for (name, found) in &self.notifiers {
+            let _ = writeln!(
+                text,
+                "notifier {name}: delivered {}, dead letters {}{}",
+                found["delivered"],
+                found["dead"],
+                found["trouble"]
+                    .as_str()
+                    .map_or_else(String::new, |trouble| format!("; {trouble}"))
             );
         }
         if self.events_dropped > 0 {

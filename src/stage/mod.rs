@@ -9,6 +9,7 @@
 //!
 //! **Must not know.** Files, devices, HTTP; who records and who is told of alerts.
 
+mod alerts;
 mod board;
 pub mod calibrate;
 pub mod statistics;
@@ -18,13 +19,15 @@ use std::sync::Arc;
 
 use kymo_drivers::block::{Block, Gap, GapReason, Priority, SourceId};
 
-use crate::alert::{Alert, RuleOptions, RuleState};
+use crate::alert::{Alert, RuleMemory, RuleOptions, SilenceMemory};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::lanes::{Intake, Item, carry};
 use crate::latency::Latency;
 use crate::ledger::Ledger;
 
+pub use alerts::{AlertSetup, RuleCounts};
+use alerts::{Alerts, LaneRule};
 pub use board::{ChannelBoard, Shown};
 use calibrate::Calibration;
 use statistics::{Running, summarize};
@@ -45,6 +48,12 @@ pub trait Recorder: Send {
 
     /// Takes a change of an alert.
     fn record_alert(&mut self, alert: &Alert);
+
+    /// Takes a silence that somebody declared, or took back.
+    fn record_silence(&mut self, _silence: &SilenceMemory, _time_ns: i64) {}
+
+    /// Takes where the rules stand at the end.
+    fn record_states(&mut self, _states: &[(String, RuleMemory)], _time_ns: i64) {}
 
     /// Takes what happened to a source.
     fn record_event(&mut self, event: &Event);
@@ -67,6 +76,8 @@ pub struct StageOptions<R> {
     pub sources: Vec<Vec<ChannelOptions>>,
     /// The rules.
     pub rules: Vec<RuleOptions>,
+    /// What else there is to be known of alerts.
+    pub alerts: AlertSetup,
     /// Where blocks go.
     pub recorder: R,
     /// Where drops are counted.
@@ -86,8 +97,8 @@ pub struct Outcome<R> {
     pub read_to_stage: Latency,
     /// From the read of a sample to the change of an alert that it caused.
     pub read_to_alert: Latency,
-    /// Times each rule fired and cleared, in order.
-    pub alerts: Vec<(u64, u64)>,
+    /// What each rule did, in order.
+    pub alerts: Vec<RuleCounts>,
     /// Samples still in the lanes when the stage ended: 0 after a clean stop.
     pub in_flight: u64,
 }
@@ -102,6 +113,8 @@ struct LaneWork {
     lost: Vec<Gap>,
     /// Of whatever is in `lost`.
     priority: Option<Priority>,
+    /// Rules over conditions that look at this lane.
+    rules: Vec<LaneRule>,
 }
 
 #[derive(Debug)]
@@ -117,14 +130,12 @@ pub struct Stage<R> {
     intake: Intake,
     /// By source, then lane.
     lanes: Vec<Vec<LaneWork>>,
-    rules: Vec<RuleState>,
-    alerts: Vec<(u64, u64)>,
+    alerts: Alerts,
     recorder: R,
     ledger: Ledger,
     events: flume::Receiver<Event>,
     clock: Clock,
     read_to_stage: Latency,
-    read_to_alert: Latency,
 }
 
 /// Blocks handled before the runtime is let through to its other tasks: some tens of microseconds.
@@ -142,17 +153,25 @@ impl<R: Recorder> Stage<R> {
             lanes.push(lane_work(source, channels, &options.rules, &source_boards));
             boards.push(source_boards);
         }
+        let mut alerts = Alerts::new(&options.rules, options.alerts, &options.clock);
+        let lane_of = |(source, channel): (usize, usize)| {
+            let channels = &options.sources[source];
+            let lane = channels[channel].lane;
+            let before = channels[..channel].iter();
+            (lane, before.filter(|c| c.lane == lane).count())
+        };
+        for ((source, lane), rule) in alerts.join_lanes(lane_of, &options.clock) {
+            lanes[source][usize::from(lane)].rules.push(rule);
+        }
         let stage = Self {
             intake: options.intake,
             lanes,
-            rules: options.rules.iter().map(RuleState::new).collect(),
-            alerts: vec![(0, 0); options.rules.len()],
+            alerts,
             recorder: options.recorder,
             ledger: options.ledger,
             events: options.events,
             clock: options.clock,
             read_to_stage: Latency::default(),
-            read_to_alert: Latency::default(),
         };
         (stage, boards)
     }
@@ -160,6 +179,7 @@ impl<R: Recorder> Stage<R> {
     /// Handles blocks until every lane is closed and empty.
     pub async fn run(mut self) -> Outcome<R> {
         loop {
+            let mut is_drained = false;
             for _ in 0..BLOCKS_PER_TURN {
                 let recorder = &self.recorder;
                 match self.intake.next(|priority| admits(recorder, priority)) {
@@ -172,9 +192,15 @@ impl<R: Recorder> Stage<R> {
                     }) => {
                         self.recorder.record_gaps(source, lane, priority, &gaps);
                     }
-                    None => break,
+                    None => {
+                        is_drained = true;
+                        break;
+                    }
                 }
             }
+            self.alerts.obey(&self.clock, &mut self.recorder);
+            self.alerts
+                .look_at_time(is_drained, &self.clock, &mut self.recorder);
             while let Ok(event) = self.events.try_recv() {
                 self.recorder.record_event(&event);
             }
@@ -182,19 +208,24 @@ impl<R: Recorder> Stage<R> {
                 break;
             }
             let recorder = &self.recorder;
-            let events = &self.events;
+            let (events, alerts) = (&self.events, &self.alerts);
             self.intake
-                .wait(|priority| admits(recorder, priority), || !events.is_empty())
+                .wait_at_most(
+                    alerts.patience(&self.clock),
+                    |priority| admits(recorder, priority),
+                    || !events.is_empty() || alerts.has_orders(),
+                )
                 .await;
             tokio::task::consume_budget().await;
         }
         self.record_lost();
+        self.alerts.finish(&self.clock, &mut self.recorder);
         Outcome {
             in_flight: self.intake.count_and_discard(),
             recorder: self.recorder,
             read_to_stage: self.read_to_stage,
-            read_to_alert: self.read_to_alert,
-            alerts: self.alerts,
+            read_to_alert: self.alerts.latency,
+            alerts: self.alerts.counts,
         }
     }
 
@@ -207,7 +238,9 @@ impl<R: Recorder> Stage<R> {
     where
         R: 'static,
     {
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()?;
         let thread = std::thread::Builder::new().name("kymo-stage".to_owned());
         thread.spawn(move || runtime.block_on(self.run()))
     }
@@ -238,36 +271,20 @@ impl<R: Recorder> Stage<R> {
                 column
                     .board
                     .show(values[frames - 1], last_ns, &column.running);
-                for &rule in &column.rules {
-                    if self.rules[rule].is_settled_by(summary.min, summary.max) {
-                        continue;
-                    }
-                    let (recorder, clock) = (&mut self.recorder, &self.clock);
-                    let (count, latency) = (&mut self.alerts[rule], &mut self.read_to_alert);
-                    self.rules[rule].advance(
-                        values,
-                        |index| block.time_ns(index),
-                        |index, change| {
-                            let seen_ns = clock.now_ns();
-                            latency.record_ns(block.read_ns, seen_ns);
-                            match change {
-                                crate::alert::Change::Fired => count.0 += 1,
-                                crate::alert::Change::Cleared => count.1 += 1,
-                            }
-                            let (time_ns, value) = (block.time_ns(index), values[index]);
-                            let read_ns = block.read_ns;
-                            recorder.record_alert(&Alert {
-                                rule,
-                                change,
-                                time_ns,
-                                value,
-                                read_ns,
-                                seen_ns,
-                            });
-                        },
+                if !column.rules.is_empty() {
+                    self.alerts.look(
+                        &column.rules,
+                        &block,
+                        (place, &summary),
+                        &self.clock,
+                        &mut self.recorder,
                     );
                 }
             }
+        }
+        if frames > 0 && !lane.rules.is_empty() {
+            self.alerts
+                .join(&lane.rules, &block, &self.clock, &mut self.recorder);
         }
         if !lane.lost.is_empty() {
             block.gaps.splice(0..0, lane.lost.drain(..));
@@ -354,8 +371,7 @@ fn lane_work(
         {
             *junction = column_of(*junction);
         }
-        let watching =
-            |rule: &(usize, &RuleOptions)| (rule.1.source, rule.1.channel) == (source, place);
+        let watching = |rule: &(usize, &RuleOptions)| rule.1.watches((source, place));
         lanes[usize::from(channel.lane)].columns.push(ColumnWork {
             calibration,
             running: Running::default(),

@@ -92,8 +92,19 @@ impl Lab {
 
     pub(crate) fn start_with(configuration: &str, clock: Clock) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
+        let data = dir.path().join("data");
+        Self::start_at(configuration, clock, &data, dir)
+    }
+
+    /// With its data in a directory that outlives it.
+    pub(crate) fn start_in(configuration: &str, data: &Path) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        Self::start_at(configuration, Clock::system(), data, dir)
+    }
+
+    fn start_at(configuration: &str, clock: Clock, data: &Path, dir: TempDir) -> Self {
         let mut plan = parse("lab.toml", configuration).unwrap_or_else(|m| panic!("{m}"));
-        plan.move_to(&dir.path().join("data"));
+        plan.move_to(data);
         let run = Run::start(plan, clock).expect("the run starts");
         Self {
             run,

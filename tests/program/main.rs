@@ -1,5 +1,6 @@
 //! The whole program from outside: what it writes, what it says, how it ends.
 
+mod alerts;
 mod audit;
 mod commands;
 mod converter;

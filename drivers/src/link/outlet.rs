@@ -8,7 +8,7 @@
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -124,6 +124,30 @@ impl Outlet {
         }
     }
 
+    /// Sends what the device takes at once, and waits neither for the device nor for another sender: for who has no
+    /// time to wait.
+    ///
+    /// # Errors
+    /// If it did not go out whole; [`SendError::TimedOut`] says how much of it did.
+    pub fn send_now(&self, bytes: &[u8]) -> Result<(), SendError> {
+        let slot = match self.sender.try_lock() {
+            Ok(slot) => Some(slot),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        };
+        match slot {
+            Some(mut slot) => match &mut *slot {
+                Some(sender) => sender.send(bytes, Duration::ZERO),
+                None => Err(SendError::NotConnected),
+            },
+            None => Err(SendError::TimedOut {
+                written: 0,
+                bytes: bytes.len(),
+                waited: Duration::ZERO,
+            }),
+        }
+    }
+
     /// Leads to this link until the guard is dropped.
     ///
     /// A link that has no sending half leaves the outlet unconnected.
@@ -196,11 +220,23 @@ mod tests {
         let outlet = Outlet::new();
         let limit = Duration::from_millis(1);
         assert!(matches!(
+            outlet.send_now(b"stop"),
+            Err(SendError::NotConnected)
+        ));
+        assert!(matches!(
             outlet.send(b"stop", limit),
             Err(SendError::NotConnected)
         ));
         let connected = outlet.connect(&link);
-        outlet.send(b"stop", limit).unwrap();
+        outlet.send(b"st", limit).unwrap();
+        outlet.send_now(b"op").unwrap();
+        // Somebody else is sending.
+        let busy = outlet.slot();
+        assert!(matches!(
+            outlet.send_now(b"wait"),
+            Err(SendError::TimedOut { written: 0, .. })
+        ));
+        drop(busy);
         drop(connected);
         assert!(matches!(
             outlet.send(b"late", limit),

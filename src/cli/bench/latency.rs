@@ -203,7 +203,7 @@ fn seen_by_rule(run: &Run, clock: &Clock, written: &Written) -> anyhow::Result<(
             .recv_timeout(PATIENCE)
             .context("a step fired no alert")?;
         if let Notice::Alert(alert) = notice
-            && alert.change == Change::Fired
+            && alert.moved.change == Change::Fired
             && alert.seen_ns >= written_ns
         {
             return Ok((written_ns, alert.seen_ns));

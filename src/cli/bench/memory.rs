@@ -13,14 +13,14 @@ use crossbeam_queue::ArrayQueue;
 use kymo_drivers::block::{Axis, Block, Gap, GapReason, Pool, Priority, SourceId};
 
 use super::{Args, Found, Limit, machine, median, resident_bytes};
-use crate::alert::{Alert, RuleOptions, Severity, Side};
+use crate::alert::{Alert, Kind, Limits, RuleOptions, Side};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::lanes::{LaneOptions, LaneSender, LanesBuilder, Overflow};
 use crate::ledger::Ledger;
 use crate::stage::calibrate::Calibration;
 use crate::stage::statistics::summarize;
-use crate::stage::{ChannelOptions, Recorder, Stage, StageOptions};
+use crate::stage::{AlertSetup, ChannelOptions, Recorder, Stage, StageOptions};
 
 const CHANNELS: usize = 8;
 const FRAMES: usize = 1024;
@@ -147,6 +147,7 @@ fn pipeline(duration: Duration) -> anyhow::Result<(f64, crate::latency::Summary,
         intake,
         sources,
         rules: rules(),
+        alerts: AlertSetup::default(),
         recorder: Discard {
             ledger: ledger.clone(),
             alerts: 0,
@@ -223,16 +224,14 @@ fn generate(
 }
 
 fn rules() -> Vec<RuleOptions> {
-    let rule = |source, channel| RuleOptions {
-        name: format!("rule-{source}-{channel}"),
-        source,
-        channel,
+    let limits = Limits {
         side: Side::Above,
         limit: 1e9,
         clear: 1e9,
-        hold: Duration::ZERO,
-        severity: Severity::Info,
-        message: String::new(),
+    };
+    let rule = |source: usize, channel: usize| {
+        let name = format!("rule-{source}-{channel}");
+        RuleOptions::new(&name, (source, channel), Kind::Threshold(limits))
     };
     (0..usize::from(GENERATORS))
         .flat_map(|s| (0..CHANNELS).map(move |c| rule(s, c)))

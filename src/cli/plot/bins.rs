@@ -9,7 +9,7 @@
 const BINS_MAX: usize = 1 << 15;
 
 /// Columns of a picture at most.
-pub(super) const COLUMNS_MAX: usize = BINS_MAX / 16;
+pub(in crate::cli) const COLUMNS_MAX: usize = BINS_MAX / 16;
 
 /// The values in a stretch of time.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,7 +62,7 @@ impl Bin {
 
 /// A channel's values, in the order of their times.
 #[derive(Debug)]
-pub(super) struct Bins {
+pub(in crate::cli) struct Bins {
     start_ns: i64,
     width_ns: i64,
     bins: Vec<Bin>,
@@ -84,7 +84,7 @@ impl Default for Bins {
 }
 
 impl Bins {
-    pub(super) fn push(&mut self, time_ns: i64, value: f64) {
+    pub(in crate::cli) fn push(&mut self, time_ns: i64, value: f64) {
         if self.bins.is_empty() {
             self.start_ns = time_ns;
         }
@@ -133,7 +133,7 @@ impl Bins {
     }
 
     /// The first time and the last.
-    pub(super) fn span(&self) -> Option<(i64, i64)> {
+    pub(in crate::cli) fn span(&self) -> Option<(i64, i64)> {
         (!self.bins.is_empty()).then_some((self.start_ns, self.last_ns))
     }
 

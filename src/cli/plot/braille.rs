@@ -30,7 +30,7 @@ const COLORS: [(Color, u8); 6] = [
 ];
 
 /// The picture as lines of text.
-pub(super) fn draw(picture: &Picture, width: u16, height: u16, colours: bool) -> String {
+pub(in crate::cli) fn draw(picture: &Picture, width: u16, height: u16, colours: bool) -> String {
     let width = width.max(GUTTER + 10);
     // Marks, times and their legend.
     let body = height.saturating_sub(3).max(PANEL_MIN);

@@ -6,12 +6,12 @@ use super::bins::{Bins, Envelope};
 use crate::clock::rfc3339;
 
 /// A channel.
-pub(super) struct Series {
-    pub(super) name: String,
-    pub(super) unit: String,
-    pub(super) bins: Bins,
+pub(in crate::cli) struct Series {
+    pub(in crate::cli) name: String,
+    pub(in crate::cli) unit: String,
+    pub(in crate::cli) bins: Bins,
     /// Where its values are missing, sorted.
-    pub(super) breaks: Vec<(i64, i64)>,
+    pub(in crate::cli) breaks: Vec<(i64, i64)>,
 }
 
 impl Series {
@@ -30,19 +30,19 @@ impl Series {
 }
 
 /// Something that happened.
-pub(super) struct Mark {
-    pub(super) from_ns: i64,
-    pub(super) to_ns: i64,
-    pub(super) is_alert: bool,
-    pub(super) text: String,
+pub(in crate::cli) struct Mark {
+    pub(in crate::cli) from_ns: i64,
+    pub(in crate::cli) to_ns: i64,
+    pub(in crate::cli) is_alert: bool,
+    pub(in crate::cli) text: String,
 }
 
 /// Channels over time.
-pub(super) struct Picture {
-    pub(super) from_ns: i64,
-    pub(super) to_ns: i64,
-    pub(super) series: Vec<Series>,
-    pub(super) marks: Vec<Mark>,
+pub(in crate::cli) struct Picture {
+    pub(in crate::cli) from_ns: i64,
+    pub(in crate::cli) to_ns: i64,
+    pub(in crate::cli) series: Vec<Series>,
+    pub(in crate::cli) marks: Vec<Mark>,
 }
 
 impl Picture {
