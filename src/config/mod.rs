@@ -15,6 +15,7 @@ mod protocol;
 mod rule;
 mod section;
 mod source;
+mod usb;
 pub mod values;
 
 use std::path::{Path, PathBuf};

@@ -1,9 +1,10 @@
 //! `[source.NAME]`: a device to read.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use kymo_drivers::block::Priority;
-use kymo_drivers::link::serial::{FlowControl, Parity};
+use kymo_drivers::link::serial::{Device, FlowControl, Parity};
 use kymo_drivers::link::{self, serial};
 use kymo_drivers::protocol::Options;
 
@@ -12,6 +13,7 @@ use super::calibration;
 use super::plan::{Channel, Link, Source};
 use super::protocol;
 use super::section::{At, Section, name};
+use super::usb;
 use super::values::{Wrong, choice, duration, flag, integer, number, text, unknown};
 use crate::acquire::ReconnectOptions;
 use crate::lanes::Overflow;
@@ -149,6 +151,13 @@ fn reconnect(section: &Section<'_>) -> ReconnectOptions {
     options
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Serial,
+    Usb,
+    Simulator,
+}
+
 const LINK_HELP: &str =
     "as in link = { type = \"serial\", path = \"/dev/ttyUSB0\", baud = 115200 }";
 
@@ -158,18 +167,27 @@ fn link(
     read_by: &mut [Option<String>],
 ) -> Option<Link> {
     let table = section.need_table("link", LINK_HELP)?;
-    let is_simulator = table
-        .need("type", choice(&[("serial", false), ("simulator", true)]))?
-        .value;
+    let kinds = [
+        ("serial", Kind::Serial),
+        ("usb", Kind::Usb),
+        ("simulator", Kind::Simulator),
+    ];
+    let kind = table.need("type", choice(&kinds))?.value;
+    if kind == Kind::Usb {
+        let options = usb::endpoint(&table)?;
+        return Some(Link::Device(link::Options::Usb(options)));
+    }
+    let is_simulator = kind == Kind::Simulator;
     let simulator = if is_simulator {
         device(section, &table, simulators, read_by)
     } else {
         None
     };
-    let path = if is_simulator {
-        None
+    let port = if is_simulator {
+        // The pipeline says where its pseudo-terminal is.
+        Some(Device::Path(PathBuf::new()))
     } else {
-        table.need("path", text)
+        serial_device(&table)
     };
     let baud = integer(50..=20_000_000);
     // A pseudo-terminal has no pace of its own, and takes any rate.
@@ -206,11 +224,7 @@ fn link(
         .map_or(FlowControl::None, |at| at.value);
     table.finish();
     let serial = serial::Options {
-        path: path
-            .as_ref()
-            .map(|path| path.value.clone())
-            .unwrap_or_default()
-            .into(),
+        device: port?,
         baud: u32::try_from(baud?).ok()?,
         data_bits: u8::try_from(data_bits).unwrap_or(8),
         parity,
@@ -223,8 +237,27 @@ fn link(
             serial,
         });
     }
-    path?;
     Some(Link::Device(link::Options::Serial(serial)))
+}
+
+/// Which serial port: by its path, or by the USB device that it is.
+fn serial_device(table: &Section<'_>) -> Option<Device> {
+    let is_usb = table.has("usb");
+    let path = if is_usb {
+        table.get("path", text)
+    } else {
+        table.need("path", text)
+    };
+    if !is_usb {
+        return Some(Device::Path(path?.value.into()));
+    }
+    let selector = table.table("usb").and_then(|usb| usb::selector(&usb));
+    if let Some(path) = path {
+        let wrong = Wrong::new("is there beside `usb`", "one of them says which port");
+        table.wrong("path", path.span, &wrong);
+        return None;
+    }
+    selector.map(Device::Usb)
 }
 
 /// The simulator that a link names; each has one reader.

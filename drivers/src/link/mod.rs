@@ -9,9 +9,13 @@
 //!
 //! **Must not know.** What the bytes mean.
 
+pub mod find;
 pub mod ports;
 pub mod serial;
+pub mod sysfs;
+pub mod usb;
 mod wait;
+pub mod watch;
 
 use std::fmt;
 use std::io;
@@ -48,6 +52,8 @@ pub trait Link: Send {
 pub enum Options {
     /// A serial port, or a pseudo-terminal.
     Serial(serial::Options),
+    /// An endpoint of a USB device.
+    Usb(usb::Options),
 }
 
 impl Options {
@@ -58,6 +64,7 @@ impl Options {
     pub fn open(&self) -> Result<Box<dyn Link>, OpenError> {
         match self {
             Self::Serial(options) => Ok(Box::new(serial::Serial::open(options)?)),
+            Self::Usb(options) => options.open(),
         }
     }
 
@@ -66,6 +73,7 @@ impl Options {
     pub fn ns_per_byte(&self) -> f64 {
         match self {
             Self::Serial(options) => options.ns_per_byte(),
+            Self::Usb(_) => 0.0,
         }
     }
 }
@@ -74,8 +82,9 @@ impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Serial(options) => {
-                write!(f, "{} at {} baud", options.path.display(), options.baud)
+                write!(f, "{} at {} baud", options.device, options.baud)
             }
+            Self::Usb(options) => options.fmt(f),
         }
     }
 }
@@ -109,6 +118,60 @@ pub enum OpenError {
         /// The device.
         path: PathBuf,
     },
+    /// No such USB device is plugged in.
+    #[error("no {what} is plugged in{}", listed("; of its kind there is", others))]
+    NotPluggedIn {
+        /// What was looked for.
+        what: String,
+        /// Devices of the same vendor and product that are.
+        others: Vec<String>,
+    },
+    /// The USB device is there, and is no serial port for the kernel.
+    #[error("{device} has no serial port{}", interface.map(|i| format!(" at interface {i}")).unwrap_or_default())]
+    NoSerialPort {
+        /// The device.
+        device: String,
+        /// The interface that was asked for.
+        interface: Option<u8>,
+    },
+    /// More than one device is what was asked for.
+    #[error("{} devices are a {what}{}", found.len(), listed("", found))]
+    Several {
+        /// What was looked for.
+        what: String,
+        /// What is there.
+        found: Vec<String>,
+    },
+    /// The USB device has no such endpoint, or not one that can be read.
+    #[error(
+        "{device} has no bulk or interrupt endpoint 0x{endpoint:02x} at interface {interface}, alternate setting {alternate}{}",
+        listed("; it has", found)
+    )]
+    NoEndpoint {
+        /// The device.
+        device: String,
+        /// The endpoint that was asked for.
+        endpoint: u8,
+        /// The interface that was asked for.
+        interface: u8,
+        /// The alternate setting that was asked for.
+        alternate: u8,
+        /// What it has.
+        found: Vec<String>,
+    },
+    /// Somebody else has the interface of the USB device.
+    #[error("interface {interface} of {device} is in use by {}", match driver.as_deref() {
+        Some("usbfs") | None => "another program".to_owned(),
+        Some(driver) => format!("the kernel's driver {driver}"),
+    })]
+    Claimed {
+        /// The device.
+        device: String,
+        /// The interface.
+        interface: u8,
+        /// The driver that has it, where that is known.
+        driver: Option<String>,
+    },
     /// Anything else the system said.
     #[error("cannot open {}: {source}", path.display())]
     Io {
@@ -117,4 +180,12 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// What is there, behind an introduction; nothing if nothing is.
+fn listed(introduction: &str, found: &[String]) -> String {
+    if found.is_empty() {
+        return String::new();
+    }
+    format!("{introduction}: {}", found.join("; "))
 }
