@@ -46,6 +46,13 @@ pub enum EventKind {
         /// Milliseconds.
         for_ms: u64,
     },
+    /// Something could not be sent to the device.
+    NotSent {
+        /// What.
+        what: String,
+        /// Why.
+        reason: String,
+    },
     /// The reader's thread broke: a mistake in Kymo. The source is lost for this run.
     Failed,
     /// The host's wall clock was set. The times of samples go on as before.
@@ -64,6 +71,7 @@ impl EventKind {
             Self::Disconnected { .. } => "disconnected",
             Self::NothingDecodes { .. } => "nothing_decodes",
             Self::Silent { .. } => "silent",
+            Self::NotSent { .. } => "not_sent",
             Self::Failed => "failed",
             Self::ClockStepped { .. } => "clock_stepped",
         }
@@ -92,6 +100,9 @@ impl fmt::Display for EventKind {
                 "{bytes} bytes came and none of them decodes: is the baud rate right, and the protocol? They begin {sample}"
             ),
             Self::Silent { for_ms } => write!(f, "connected, and silent for {for_ms} ms"),
+            Self::NotSent { what, reason } => {
+                write!(f, "{what} did not reach the device: {reason}")
+            }
             #[allow(clippy::cast_precision_loss)]
             Self::ClockStepped { step_ns } => write!(
                 f,

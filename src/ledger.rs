@@ -46,6 +46,8 @@ struct ReaderCounts {
     corrupt_frames: AtomicU64,
     skipped_bytes: AtomicU64,
     lost_by_device: AtomicU64,
+    unanswered: AtomicU64,
+    refused: AtomicU64,
     reconnects: AtomicU64,
     blocked_ns: AtomicU64,
 }
@@ -78,6 +80,8 @@ impl SourceCounts {
             add(&self.reader.corrupt_frames, tally.corrupt_frames);
             add(&self.reader.skipped_bytes, tally.skipped_bytes);
             add(&self.reader.lost_by_device, tally.lost_frames);
+            add(&self.reader.unanswered, tally.unanswered);
+            add(&self.reader.refused, tally.refused);
         }
     }
 
@@ -154,6 +158,8 @@ impl SourceCounts {
             corrupt_frames: get(&reader.corrupt_frames),
             skipped_bytes: get(&reader.skipped_bytes),
             lost_by_device: get(&reader.lost_by_device),
+            unanswered: get(&reader.unanswered),
+            refused: get(&reader.refused),
             reconnects: get(&reader.reconnects),
             blocked_ms: get(&reader.blocked_ns) / 1_000_000,
             journaled: self.journaled(),
@@ -237,6 +243,10 @@ pub struct SourceReport {
     pub skipped_bytes: u64,
     /// Frames that the device's counter says never came.
     pub lost_by_device: u64,
+    /// Requests that the device did not answer in time.
+    pub unanswered: u64,
+    /// Requests that the device refused.
+    pub refused: u64,
     /// Times the device came back.
     pub reconnects: u64,
     /// How long the reader waited for room in its lanes, ms.

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
 use kymo_drivers::block::SourceId;
-use kymo_drivers::link::{self, Stop};
+use kymo_drivers::link::{self, Outlet, Stop};
 use kymo_simulators::Simulator;
 
 use crate::acquire::{LaneOutput, Reader, ReaderOptions};
@@ -92,6 +92,8 @@ pub struct Run {
     stop: Stop,
     ledger: Ledger,
     boards: Vec<Vec<Arc<ChannelBoard>>>,
+    /// The ways to the devices, by source.
+    outlets: Vec<Outlet>,
     readers: Vec<Reader>,
     stage: JoinHandle<Outcome<JournalRecorder>>,
     journal: journal::Journal,
@@ -199,6 +201,7 @@ impl Run {
             stop,
             ledger,
             boards,
+            outlets: plan.sources.iter().map(|_| Outlet::new()).collect(),
             readers: Vec::with_capacity(plan.sources.len()),
             stage,
             journal,
@@ -256,6 +259,8 @@ impl Run {
                 source: id,
                 link: self.device(&source.link),
                 protocol,
+                commands: source.commands.clone(),
+                outlet: self.outlets[index].clone(),
                 lanes: lanes.into_iter().flatten().collect(),
                 block_frames: source.block_frames,
                 reconnect: source.reconnect,
@@ -316,6 +321,12 @@ impl Run {
     #[must_use]
     pub fn boards(&self) -> &[Vec<Arc<ChannelBoard>>] {
         &self.boards
+    }
+
+    /// The ways to the devices, by source: for who has something to say to one.
+    #[must_use]
+    pub fn outlets(&self) -> &[Outlet] {
+        &self.outlets
     }
 
     /// The simulated devices, in the plan's order.

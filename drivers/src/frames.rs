@@ -30,6 +30,10 @@ pub struct Tally {
     /// Frames that the device's counter says were sent and that never came, less the corrupt
     /// ones seen in the same place: a frame is lost or corrupt, never both.
     pub lost_frames: u64,
+    /// Requests that the device did not answer in time.
+    pub unanswered: u64,
+    /// Requests that the device answered with a refusal: a Modbus exception, a SCPI error.
+    pub refused: u64,
 }
 
 /// A fixed number of frames of one source, one column a channel.

@@ -104,6 +104,11 @@ impl Assembler {
         self.stream.protocol.reset();
     }
 
+    /// The protocol's turn to ask: what it appends to `out` is to be sent. Returns when its next turn is due, UTC ns.
+    pub(super) fn poll(&mut self, now_ns: i64, out: &mut Vec<u8>) -> Option<i64> {
+        self.stream.protocol.poll(now_ns, out)
+    }
+
     /// Decodes all whole frames of `input`, whose last byte came at the stamp; returns the bytes done with.
     pub(super) fn feed(&mut self, input: &[u8], stamp: Stamp) -> usize {
         let mut done = 0;

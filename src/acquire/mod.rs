@@ -9,6 +9,8 @@
 mod assemble;
 mod backoff;
 mod reader;
+mod talk;
 
 pub use backoff::ReconnectOptions;
 pub use reader::{LaneOutput, Reader, ReaderOptions};
+pub use talk::Commands;

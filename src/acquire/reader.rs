@@ -6,11 +6,12 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use kymo_drivers::block::SourceId;
-use kymo_drivers::link::{self, Link, OpenError, Read, Stop};
+use kymo_drivers::link::{self, Link, OpenError, Outlet, Read, Stop};
 use kymo_drivers::protocol::Protocol;
 
 use super::assemble::{Assembler, Stamp};
 use super::backoff::{Backoff, ReconnectOptions};
+use super::talk::{Commands, Talk};
 use crate::clock::Clock;
 use crate::event::{EventKind, EventSender};
 use crate::lanes::LaneSender;
@@ -40,6 +41,10 @@ pub struct ReaderOptions {
     pub link: link::Options,
     /// How its bytes are decoded.
     pub protocol: Box<dyn Protocol>,
+    /// What it is told when it was opened, and before it is left.
+    pub commands: Commands,
+    /// Where whoever else has something to say to the device finds it.
+    pub outlet: Outlet,
     /// Where its blocks go: at least one lane.
     pub lanes: Vec<LaneOutput>,
     /// Frames in a block at most.
@@ -123,6 +128,7 @@ struct Running {
     source: SourceId,
     link: link::Options,
     assembler: Assembler,
+    talk: Talk,
     buffer: Box<[u8]>,
     backoff: Backoff,
     counts: Arc<SourceCounts>,
@@ -150,6 +156,7 @@ impl Running {
             source: options.source,
             link: options.link,
             assembler,
+            talk: Talk::new(options.outlet, options.commands),
             buffer,
             backoff: Backoff::new(options.reconnect),
             counts: options.counts,
@@ -169,8 +176,16 @@ impl Running {
             }
             connected_before = true;
             self.assembler.reset();
-            match self.read(&mut *link) {
-                Ended::Stopped => break,
+            let connected = self.talk.outlet().connect(&*link);
+            let ended = match self.talk.start(&self.stop) {
+                Ok(()) => self.read(&mut *link),
+                Err(error) => Ended::Gone(error.to_string()),
+            };
+            match ended {
+                Ended::Stopped => {
+                    self.leave();
+                    break;
+                }
                 Ended::Gone(reason) => {
                     let now_ns = self.clock.now_ns();
                     self.assembler.begin_gap(now_ns);
@@ -181,6 +196,7 @@ impl Running {
                     self.events.send(Some(self.source), now_ns, kind);
                 }
             }
+            drop(connected);
             drop(link);
             // A device that opens and hangs up at once must not be opened without a pause.
             if self.stop.wait(self.backoff.next(fastrand::f64())) {
@@ -188,6 +204,18 @@ impl Running {
             }
         }
         self.assembler.finish(self.clock.now_ns());
+    }
+
+    /// Sends the stop commands; that they did not go out is told, and changes nothing.
+    fn leave(&self) {
+        if let Err(error) = self.talk.stop() {
+            let kind = EventKind::NotSent {
+                what: "the stop commands".to_owned(),
+                reason: error.to_string(),
+            };
+            self.events
+                .send(Some(self.source), self.clock.now_ns(), kind);
+        }
     }
 
     /// Tries until the device is open; `None` if the order to stop comes first.
@@ -224,7 +252,11 @@ impl Running {
     fn read(&mut self, link: &mut dyn Link) -> Ended {
         let ns_per_byte = link.ns_per_byte();
         let mut filled = 0;
-        let mut watch = Watch::new(self.clock.now_ns(), self.counts.frames());
+        let opened_ns = self.clock.now_ns();
+        let mut watch = Watch::new(opened_ns, self.counts.frames());
+        if let Err(error) = self.talk.turn(&mut self.assembler, opened_ns) {
+            return Ended::Gone(error.to_string());
+        }
         loop {
             let wait = self.wait(&watch);
             match link.read(&mut self.buffer[filled..], wait, &self.stop) {
@@ -236,7 +268,9 @@ impl Running {
                         read_ns,
                         ns_per_byte,
                     };
+                    let asked_before = self.talk.turn(&mut self.assembler, read_ns);
                     let done = self.assembler.feed(&self.buffer[..filled], stamp);
+                    let asked = asked_before.and(self.talk.turn(&mut self.assembler, read_ns));
                     if let Some(kind) =
                         watch.bytes(&self.buffer[..filled], count, read_ns, self.counts.frames())
                     {
@@ -253,9 +287,17 @@ impl Running {
                         self.counts.add_skipped(filled);
                         return Ended::Stopped;
                     }
+                    if let Err(error) = asked {
+                        self.counts.add_skipped(filled);
+                        return Ended::Gone(error.to_string());
+                    }
                 }
                 Read::Quiet => {
                     let now_ns = self.clock.now_ns();
+                    if let Err(error) = self.talk.turn(&mut self.assembler, now_ns) {
+                        self.counts.add_skipped(filled);
+                        return Ended::Gone(error.to_string());
+                    }
                     self.assembler.send_aged(now_ns);
                     if let Some(kind) = watch.quiet(now_ns) {
                         self.events.send(Some(self.source), now_ns, kind);
@@ -273,16 +315,15 @@ impl Running {
         }
     }
 
-    /// How long to wait for bytes: until a block has waited long enough, or until it is time to say
-    /// that the device is silent; otherwise for ever.
+    /// How long to wait for bytes: until a block has waited long enough, until it is the protocol's turn to
+    /// ask, or until it is time to say that the device is silent; otherwise for ever.
     fn wait(&self, watch: &Watch) -> Option<Duration> {
+        let now_ns = self.clock.now_ns();
         let nanos = |ns: i64| Duration::from_nanos(u64::try_from(ns).unwrap_or(0));
-        let age = self.assembler.age_left_ns(self.clock.now_ns()).map(nanos);
+        let age = self.assembler.age_left_ns(now_ns).map(nanos);
+        let turn = self.talk.due_in_ns(now_ns).map(nanos);
         let silence = (!watch.silence_said && !watch.any_bytes).then_some(SILENCE_PATIENCE);
-        match (age, silence) {
-            (Some(age), Some(silence)) => Some(age.min(silence)),
-            (age, silence) => age.or(silence),
-        }
+        [age, turn, silence].into_iter().flatten().min()
     }
 }
 

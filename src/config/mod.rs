@@ -9,6 +9,7 @@
 //! **Must not know.** Whether a device is there, and what will be done with the plan.
 
 mod calibration;
+mod link;
 mod mistakes;
 pub mod plan;
 mod protocol;

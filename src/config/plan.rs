@@ -7,7 +7,7 @@ use kymo_drivers::block::Priority;
 use kymo_drivers::link;
 use kymo_drivers::protocol;
 
-use crate::acquire::ReconnectOptions;
+use crate::acquire::{Commands, ReconnectOptions};
 use crate::alert::RuleOptions;
 use crate::journal;
 use crate::lanes::Overflow;
@@ -60,6 +60,8 @@ pub struct Source {
     pub link: Link,
     /// How they are decoded. One value a channel, in the order of `channels`.
     pub protocol: protocol::Options,
+    /// What it is told when it was opened, and before it is left.
+    pub commands: Commands,
     /// Its channels.
     pub channels: Vec<Channel>,
     /// Frames a second it should send, where that is known.

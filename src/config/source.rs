@@ -1,21 +1,18 @@
 //! `[source.NAME]`: a device to read.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use kymo_drivers::block::Priority;
-use kymo_drivers::link::serial::{Device, FlowControl, Parity};
-use kymo_drivers::link::{self, serial};
 use kymo_drivers::protocol::Options;
 
 use super::Simulator;
 use super::calibration;
+use super::link;
 use super::plan::{Channel, Link, Source};
 use super::protocol;
 use super::section::{At, Section, name};
-use super::usb;
-use super::values::{Wrong, choice, duration, flag, integer, number, text, unknown};
-use crate::acquire::ReconnectOptions;
+use super::values::{Wrong, choice, duration, flag, integer, messages, number, text, unknown};
+use crate::acquire::{Commands, ReconnectOptions};
 use crate::lanes::Overflow;
 use crate::stage::calibrate::Calibration;
 use crate::store::Limits;
@@ -47,7 +44,7 @@ pub(super) fn read(
         let help = "add one [[source.NAME.channel]] for each value of a frame, in order";
         section.missing("channel", Some(help));
     }
-    let link = link(section, simulators, read_by);
+    let link = link::read(section, simulators, read_by);
     let mut channels: Vec<(Section<'_>, String)> = Vec::with_capacity(sections.len());
     for channel in sections {
         let found = channel.need("name", name);
@@ -77,6 +74,7 @@ pub(super) fn read(
         duration((Duration::ZERO, Duration::from_secs(60))),
     );
     let reconnect = reconnect(section);
+    let commands = commands(section);
     let keep = super::keep(section);
     section.finish();
 
@@ -109,6 +107,7 @@ pub(super) fn read(
             name: section.name().to_owned(),
             link,
             protocol: protocol.options,
+            commands,
             channels,
             rate_hz: rate_hz.map(|rate| rate.value),
             frame_bytes: protocol.frame_bytes,
@@ -151,152 +150,25 @@ fn reconnect(section: &Section<'_>) -> ReconnectOptions {
     options
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Serial,
-    Usb,
-    Simulator,
-}
-
-const LINK_HELP: &str =
-    "as in link = { type = \"serial\", path = \"/dev/ttyUSB0\", baud = 115200 }";
-
-fn link(
-    section: &Section<'_>,
-    simulators: &[Simulator],
-    read_by: &mut [Option<String>],
-) -> Option<Link> {
-    let table = section.need_table("link", LINK_HELP)?;
-    let kinds = [
-        ("serial", Kind::Serial),
-        ("usb", Kind::Usb),
-        ("simulator", Kind::Simulator),
-    ];
-    let kind = table.need("type", choice(&kinds))?.value;
-    if kind == Kind::Usb {
-        let options = usb::endpoint(&table)?;
-        return Some(Link::Device(link::Options::Usb(options)));
-    }
-    let is_simulator = kind == Kind::Simulator;
-    let simulator = if is_simulator {
-        device(section, &table, simulators, read_by)
-    } else {
-        None
+/// `[source.NAME.commands]`
+fn commands(section: &Section<'_>) -> Commands {
+    let Some(table) = section.table("commands") else {
+        return Commands::default();
     };
-    let port = if is_simulator {
-        // The pipeline says where its pseudo-terminal is.
-        Some(Device::Path(PathBuf::new()))
-    } else {
-        serial_device(&table)
+    let list = |key| {
+        table
+            .get(key, messages)
+            .map_or_else(Vec::new, |list| list.value)
     };
-    let baud = integer(50..=20_000_000);
-    // A pseudo-terminal has no pace of its own, and takes any rate.
-    let baud = if is_simulator {
-        Some(
-            table
-                .get("baud", baud)
-                .map_or(12_000_000, |baud| baud.value),
-        )
-    } else {
-        table.need("baud", baud).map(|baud| baud.value)
+    let commands = Commands {
+        start: list("start"),
+        stop: list("stop"),
+        pause: table
+            .get("pause", duration((Duration::ZERO, Duration::from_secs(10))))
+            .map_or(Duration::ZERO, |pause| pause.value),
     };
-    let parities = [
-        ("none", Parity::None),
-        ("odd", Parity::Odd),
-        ("even", Parity::Even),
-    ];
-    let controls = [
-        ("none", FlowControl::None),
-        ("hardware", FlowControl::Hardware),
-        ("software", FlowControl::Software),
-    ];
-    let data_bits = table
-        .get("data_bits", integer(5..=8))
-        .map_or(8, |bits| bits.value);
-    let stop_bits = table
-        .get("stop_bits", integer(1..=2))
-        .map_or(1, |bits| bits.value);
-    let parity = table
-        .get("parity", choice(&parities))
-        .map_or(Parity::None, |at| at.value);
-    let flow_control = table
-        .get("flow_control", choice(&controls))
-        .map_or(FlowControl::None, |at| at.value);
     table.finish();
-    let serial = serial::Options {
-        device: port?,
-        baud: u32::try_from(baud?).ok()?,
-        data_bits: u8::try_from(data_bits).unwrap_or(8),
-        parity,
-        stop_bits: u8::try_from(stop_bits).unwrap_or(1),
-        flow_control,
-    };
-    if is_simulator {
-        return Some(Link::Simulator {
-            simulator: simulator?,
-            serial,
-        });
-    }
-    Some(Link::Device(link::Options::Serial(serial)))
-}
-
-/// Which serial port: by its path, or by the USB device that it is.
-fn serial_device(table: &Section<'_>) -> Option<Device> {
-    let is_usb = table.has("usb");
-    let path = if is_usb {
-        table.get("path", text)
-    } else {
-        table.need("path", text)
-    };
-    if !is_usb {
-        return Some(Device::Path(path?.value.into()));
-    }
-    let selector = table.table("usb").and_then(|usb| usb::selector(&usb));
-    if let Some(path) = path {
-        let wrong = Wrong::new("is there beside `usb`", "one of them says which port");
-        table.wrong("path", path.span, &wrong);
-        return None;
-    }
-    selector.map(Device::Usb)
-}
-
-/// The simulator that a link names; each has one reader.
-fn device(
-    section: &Section<'_>,
-    table: &Section<'_>,
-    simulators: &[Simulator],
-    read_by: &mut [Option<String>],
-) -> Option<usize> {
-    let device = table.need("device", text)?;
-    let place = simulators
-        .iter()
-        .position(|simulator| simulator.name == device.value);
-    let Some(place) = place else {
-        let names = simulators.iter().map(|simulator| simulator.name.as_str());
-        let mut wrong = unknown(&device.value, names);
-        wrong.help = Some(format!(
-            "declare it: [simulator.{}] with device = \"{}\", say",
-            super::values::shortened(&device.value),
-            kymo_simulators::DEVICES
-                .first()
-                .map_or("", |kind| kind.name)
-        ));
-        table.wrong("device", device.span, &wrong);
-        return None;
-    };
-    if let Some(other) = &read_by[place] {
-        let wrong = Wrong::new(
-            format!(
-                "is \"{}\", which the source `{other}` reads already",
-                device.value
-            ),
-            "a port has one reader",
-        );
-        table.wrong("device", device.span, &wrong);
-        return None;
-    }
-    read_by[place] = Some(section.name().to_owned());
-    Some(place)
+    commands
 }
 
 /// The channels, if every one is right.

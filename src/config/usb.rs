@@ -1,6 +1,7 @@
 //! USB devices of the configuration: which one is meant, and how an endpoint is read.
 
 use std::fmt::LowerHex;
+use std::ops::RangeInclusive;
 
 use kymo_drivers::link::find::Selector;
 use kymo_drivers::link::usb::{BYTES_IN_FLIGHT_MAX, Options, TRANSFER_BYTES_MAX, TRANSFERS_MAX};
@@ -35,6 +36,7 @@ pub(super) fn endpoint(table: &Section<'_>) -> Option<Options> {
     let interface = byte("interface", 0..=255, defaults.interface);
     let alternate = byte("alternate", 0..=255, defaults.alternate);
     let endpoint = table.get("endpoint", in_endpoint);
+    let out_endpoint = table.get("out_endpoint", out_endpoint);
     let transfers = table.get("transfers", integer(1..=TRANSFERS_MAX as i64));
     let transfer_size = table.get("transfer_size", size(1..=TRANSFER_BYTES_MAX as u64));
     let detach_driver = table.get("detach_driver", flag);
@@ -53,12 +55,12 @@ pub(super) fn endpoint(table: &Section<'_>) -> Option<Options> {
         let wrong = Wrong::new(what, "fewer transfers, or smaller ones");
         table.wrong("transfer_size", size.span.clone(), &wrong);
     }
-    table.finish();
     Some(Options {
         device: selector?,
         interface,
         alternate,
         endpoint: endpoint.map_or(defaults.endpoint, |at| at.value),
+        out_endpoint: out_endpoint.map(|at| at.value),
         transfers: count,
         transfer_bytes: bytes,
         detach_driver: detach_driver.is_some_and(|at| at.value),
@@ -109,14 +111,24 @@ fn hex(number: &impl LowerHex) -> String {
 
 /// The address of an endpoint that sends to the host.
 fn in_endpoint(value: &DeValue<'_>) -> Result<u8, Wrong> {
-    let address = integer(0..=255)(value)?;
-    u8::try_from(address)
-        .ok()
-        .filter(|address| matches!(address, 0x81..=0x8F))
-        .ok_or_else(|| {
-            let what = format!("is {address:#04x}, and must be 0x81 to 0x8f");
-            Wrong::new(what, "an endpoint that sends to the host")
-        })
+    address(value, 0x81..=0x8F, "an endpoint that sends to the host")
+}
+
+/// The address of an endpoint that the host sends to.
+fn out_endpoint(value: &DeValue<'_>) -> Result<u8, Wrong> {
+    address(value, 0x01..=0x0F, "an endpoint that the host sends to")
+}
+
+fn address(value: &DeValue<'_>, range: RangeInclusive<u8>, label: &str) -> Result<u8, Wrong> {
+    let given = integer(i64::MIN..=i64::MAX)(value)?;
+    let address = u8::try_from(given).ok().filter(|address| range.contains(address));
+    address.ok_or_else(|| {
+        let (low, high) = (range.start(), range.end());
+        Wrong::new(
+            format!("is {given:#04x}, and must be {low:#04x} to {high:#04x}"),
+            label,
+        )
+    })
 }
 
 /// A physical port: a bus, and the ports of the hubs on the way.

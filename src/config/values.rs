@@ -292,6 +292,43 @@ pub(super) fn hex(value: &DeValue<'_>) -> Read<Vec<u8>> {
     Ok(bytes.collect())
 }
 
+/// Messages to a device: each a text, sent as it is, or `{ hex = "AA 55" }`.
+pub(super) fn messages(value: &DeValue<'_>) -> Read<Vec<Vec<u8>>> {
+    /// Messages of a list, and bytes of one message, at most: a device is told some settings, not a file.
+    const MOST: usize = 4096;
+    let expected = "a list of texts or { hex = \"…\" }, as in [\"START\\r\\n\"]";
+    let array = value
+        .as_array()
+        .ok_or_else(|| Wrong::kind(value, expected))?;
+    let messages = array.iter().map(|item| message(item.get_ref(), expected));
+    let messages: Vec<Vec<u8>> = messages.collect::<Read<_>>()?;
+    if messages.len() > MOST || messages.iter().any(|message| message.len() > MOST) {
+        return Err(Wrong::new(
+            format!("holds more than {MOST} messages, or one of more than {MOST} bytes"),
+            "too much",
+        ));
+    }
+    Ok(messages)
+}
+
+/// One message to a device.
+pub(super) fn message(value: &DeValue<'_>, expected: &str) -> Read<Vec<u8>> {
+    if let Some(table) = value.as_table() {
+        let [(key, bytes)] = table.iter().collect::<Vec<_>>()[..] else {
+            return Err(Wrong::kind(value, expected));
+        };
+        if key.get_ref() != "hex" {
+            return Err(Wrong::kind(value, expected));
+        }
+        return hex(bytes.get_ref());
+    }
+    match text(value) {
+        Ok(text) => Ok(text.into_bytes()),
+        Err(_) if value.as_str().is_none() => Err(Wrong::kind(value, expected)),
+        Err(wrong) => Err(wrong),
+    }
+}
+
 /// A list of finite numbers.
 pub(super) fn numbers(value: &DeValue<'_>) -> Read<Vec<f64>> {
     let array = value

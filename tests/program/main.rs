@@ -4,6 +4,7 @@ mod audit;
 mod commands;
 mod devices;
 mod disk;
+mod far_end;
 mod lab;
 mod plot;
 mod query;

@@ -10,6 +10,7 @@
 //! **Must not know.** What the bytes mean.
 
 pub mod find;
+mod outlet;
 pub mod ports;
 pub mod serial;
 pub mod sysfs;
@@ -22,6 +23,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use outlet::{Connected, Descriptor, Outlet, SendError, Sender};
 pub use wait::Stop;
 
 /// What came of a read.
@@ -45,6 +47,16 @@ pub trait Link: Send {
 
     /// Time that one byte takes on the line, ns; 0 where the link has no pace of its own.
     fn ns_per_byte(&self) -> f64;
+
+    /// The sending half, for whoever sends while another thread reads; `None` if nothing can be sent.
+    fn sender(&self) -> Option<Box<dyn Sender>> {
+        None
+    }
+
+    /// Whether each read brings one whole message of the device, a datagram, that no later one continues.
+    fn keeps_boundaries(&self) -> bool {
+        false
+    }
 }
 
 /// A declared link, not yet open.

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::find::Selector;
 use super::sysfs::Tree;
 use super::wait::{Waited, wait_readable};
-use super::{Link, OpenError, Read, Stop};
+use super::{Descriptor, Link, OpenError, Read, Sender, Stop};
 
 /// Parity bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -218,6 +218,11 @@ impl Link for Serial {
 
     fn ns_per_byte(&self) -> f64 {
         self.ns_per_byte
+    }
+
+    fn sender(&self) -> Option<Box<dyn Sender>> {
+        let port = self.port.try_clone().ok()?;
+        Some(Box::new(Descriptor(port)))
     }
 }
 

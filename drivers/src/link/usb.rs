@@ -15,19 +15,19 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nusb::descriptors::{InterfaceDescriptor, TransferType};
 use nusb::transfer::{
-    Buffer, Bulk, BulkOrInterrupt, Completion, Direction, In, Interrupt, TransferError,
+    Buffer, Bulk, BulkOrInterrupt, Completion, In, Interrupt, Out, TransferError,
 };
-use nusb::{Device, Endpoint, ErrorKind, MaybeFuture};
+use nusb::{Device, Endpoint, ErrorKind, Interface, MaybeFuture};
 use rustix::event::{EventfdFlags, eventfd};
 
 use super::find::Selector;
 use super::sysfs::{Tree, UsbDevice};
 use super::wait::{Waited, wait_readable};
-use super::{Link, OpenError, Read, Stop};
+use super::{Link, OpenError, Read, SendError, Sender, Stop};
 
 /// How to read a USB endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +40,8 @@ pub struct Options {
     pub alternate: u8,
     /// Address of the endpoint that is read, bulk or interrupt: 0x81 to 0x8F.
     pub endpoint: u8,
+    /// Address of the endpoint that messages to the device go to, bulk or interrupt: 0x01 to 0x0F.
+    pub out_endpoint: Option<u8>,
     /// Transfers that wait in the kernel at any time: 1 to [`TRANSFERS_MAX`].
     pub transfers: usize,
     /// Bytes that one transfer takes at most, rounded up to whole packets; `None`: 16 KiB of a bulk
@@ -62,6 +64,9 @@ pub const BYTES_IN_FLIGHT_MAX: usize = 16 << 20;
 
 const BULK_TRANSFER_BYTES: usize = 16 << 10;
 
+/// Bytes of one transfer to the device at most.
+const OUT_TRANSFER_BYTES: usize = 64 << 10;
+
 /// How long a cancelled transfer may take to come back.
 const CANCEL_PATIENCE: Duration = Duration::from_millis(500);
 
@@ -74,6 +79,7 @@ impl Options {
             interface: 0,
             alternate: 0,
             endpoint: 0x81,
+            out_endpoint: None,
             transfers: 8,
             transfer_bytes: None,
             detach_driver: false,
@@ -100,8 +106,12 @@ impl Options {
             others: Vec::new(),
         })?;
         let device = info.open().wait().map_err(|error| failed(&error))?;
-        // Before it is claimed, since nothing is then said of an endpoint that does not exist.
-        let kind = self.endpoint_kind(&device, &found)?;
+        // Before the interface is claimed, since nothing is then taken from anybody in vain.
+        let kind = self.endpoint_kind(&device, &found, self.endpoint)?;
+        let out = match self.out_endpoint {
+            Some(address) => Some((address, self.endpoint_kind(&device, &found, address)?)),
+            None => None,
+        };
         let interface = if self.detach_driver {
             device.detach_and_claim_interface(self.interface).wait()
         } else {
@@ -112,23 +122,33 @@ impl Options {
             let set = interface.set_alt_setting(self.alternate).wait();
             set.map_err(|error| failed(&error))?;
         }
-        let woken = |error| failed_io(&found, &tree, error);
+        let woken = |source| OpenError::Io {
+            path: found.file(&tree),
+            source,
+        };
         Ok(match kind {
-            TransferType::Bulk => {
+            Kind::Bulk => {
                 let endpoint = interface.endpoint::<Bulk, In>(self.endpoint);
                 let endpoint = endpoint.map_err(|error| failed(&error))?;
-                Box::new(Usb::start(endpoint, self, BULK_TRANSFER_BYTES).map_err(woken)?)
+                let out = Way { interface, out };
+                Box::new(Usb::start(endpoint, out, self, BULK_TRANSFER_BYTES).map_err(woken)?)
             }
-            _ => {
+            Kind::Interrupt => {
                 let endpoint = interface.endpoint::<Interrupt, In>(self.endpoint);
                 let endpoint = endpoint.map_err(|error| failed(&error))?;
-                Box::new(Usb::start(endpoint, self, 1).map_err(woken)?)
+                let out = Way { interface, out };
+                Box::new(Usb::start(endpoint, out, self, 1).map_err(woken)?)
             }
         })
     }
 
     /// Bulk or interrupt, if the endpoint is there and one of them.
-    fn endpoint_kind(&self, device: &Device, found: &UsbDevice) -> Result<TransferType, OpenError> {
+    fn endpoint_kind(
+        &self,
+        device: &Device,
+        found: &UsbDevice,
+        address: u8,
+    ) -> Result<Kind, OpenError> {
         let configuration = device.active_configuration().ok();
         let settings: Vec<InterfaceDescriptor<'_>> = configuration
             .iter()
@@ -139,20 +159,27 @@ impl Options {
                 == (self.interface, self.alternate)
         };
         let setting = settings.iter().find(is_meant);
-        let mut endpoints = setting.into_iter().flat_map(InterfaceDescriptor::endpoints);
-        let kind = endpoints
-            .find(|endpoint| endpoint.address() == self.endpoint)
-            .filter(|endpoint| endpoint.direction() == Direction::In)
-            .map(|endpoint| endpoint.transfer_type())
-            .filter(|kind| matches!(kind, TransferType::Bulk | TransferType::Interrupt));
-        kind.ok_or_else(|| OpenError::NoEndpoint {
-            device: found.to_string(),
-            endpoint: self.endpoint,
-            interface: self.interface,
-            alternate: self.alternate,
-            found: settings.iter().map(shown).collect(),
-        })
+        let mut endpoints = setting.into_iter().flat_map(|setting| setting.endpoints());
+        let endpoint = endpoints.find(|endpoint| endpoint.address() == address);
+        match endpoint.map(|endpoint| endpoint.transfer_type()) {
+            Some(TransferType::Bulk) => Ok(Kind::Bulk),
+            Some(TransferType::Interrupt) => Ok(Kind::Interrupt),
+            _ => Err(OpenError::NoEndpoint {
+                device: found.to_string(),
+                endpoint: address,
+                interface: self.interface,
+                alternate: self.alternate,
+                found: settings.iter().map(shown).collect(),
+            }),
+        }
     }
+}
+
+/// The kinds of endpoint that can be read as a stream.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Bulk,
+    Interrupt,
 }
 
 impl fmt::Display for Options {
@@ -205,14 +232,10 @@ fn classify(found: &UsbDevice, tree: &Tree, interface: u8, error: &nusb::Error) 
     }
 }
 
-fn failed_io(found: &UsbDevice, tree: &Tree, source: io::Error) -> OpenError {
-    let path = found.file(tree);
-    OpenError::Io { path, source }
-}
-
 /// An open endpoint.
 struct Usb<T: BulkOrInterrupt> {
     endpoint: Endpoint<T, In>,
+    out: Way,
     /// Readable since a transfer came back.
     returned: Arc<Returned>,
     waker: Waker,
@@ -238,11 +261,17 @@ impl Wake for Returned {
 }
 
 impl<T: BulkOrInterrupt> Usb<T> {
-    fn start(endpoint: Endpoint<T, In>, options: &Options, least: usize) -> io::Result<Self> {
+    fn start(
+        endpoint: Endpoint<T, In>,
+        out: Way,
+        options: &Options,
+        least: usize,
+    ) -> io::Result<Self> {
         let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
         let returned = Arc::new(Returned(eventfd(0, flags)?));
         let mut usb = Self {
             endpoint,
+            out,
             waker: Waker::from(Arc::clone(&returned)),
             returned,
             current: None,
@@ -355,5 +384,70 @@ impl<T: BulkOrInterrupt> Link for Usb<T> {
 
     fn ns_per_byte(&self) -> f64 {
         0.0
+    }
+
+    fn sender(&self) -> Option<Box<dyn Sender>> {
+        self.out.sender()
+    }
+}
+
+/// The way to the device: the endpoint is opened when somebody wants to send.
+struct Way {
+    interface: Interface,
+    out: Option<(u8, Kind)>,
+}
+
+impl Way {
+    fn sender(&self) -> Option<Box<dyn Sender>> {
+        let (address, kind) = self.out?;
+        match kind {
+            Kind::Bulk => {
+                let endpoint = self.interface.endpoint::<Bulk, Out>(address).ok()?;
+                Some(Box::new(Sending { endpoint }))
+            }
+            Kind::Interrupt => {
+                let endpoint = self.interface.endpoint::<Interrupt, Out>(address).ok()?;
+                Some(Box::new(Sending { endpoint }))
+            }
+        }
+    }
+}
+
+/// The sending half.
+struct Sending<T: BulkOrInterrupt> {
+    endpoint: Endpoint<T, Out>,
+}
+
+impl<T: BulkOrInterrupt> Sender for Sending<T> {
+    fn send(&mut self, bytes: &[u8], limit: Duration) -> Result<(), SendError> {
+        let timed_out = |written| SendError::TimedOut {
+            written,
+            bytes: bytes.len(),
+            waited: limit,
+        };
+        let started = Instant::now();
+        let mut written = 0;
+        for part in bytes.chunks(OUT_TRANSFER_BYTES) {
+            // One that could not be cancelled would mix with what comes now.
+            if self.endpoint.pending() > 0 {
+                return Err(timed_out(written));
+            }
+            self.endpoint.submit(part.to_vec().into());
+            let left = limit.saturating_sub(started.elapsed());
+            let done = self.endpoint.wait_next_complete(left).or_else(|| {
+                self.endpoint.cancel_all();
+                self.endpoint.wait_next_complete(CANCEL_PATIENCE)
+            });
+            let Some(Completion { actual_len, status, .. }) = done else {
+                return Err(timed_out(written));
+            };
+            written += actual_len;
+            match status {
+                Ok(()) => {}
+                Err(TransferError::Cancelled) => return Err(timed_out(written)),
+                Err(error) => return Err(SendError::Io(error.into())),
+            }
+        }
+        Ok(())
     }
 }

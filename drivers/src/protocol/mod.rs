@@ -8,7 +8,10 @@
 //! same frames. Any bytes at all neither panic nor allocate without bound. After rubbish the next
 //! whole good frame is decoded.
 //!
-//! **Must not know.** Where bytes come from, what time it is, what becomes of the frames.
+//! **Asking.** A device that speaks only when asked has a protocol that says what to ask: [`Protocol::poll`]
+//! gives the bytes and the time of its next turn, and is itself a function of what it was told.
+//!
+//! **Must not know.** Where bytes come from, what time it is other than it is told, what becomes of the frames.
 
 pub mod lines;
 pub mod packet;
@@ -33,6 +36,16 @@ pub trait Protocol: Send {
     /// Forgets whatever is remembered of the stream: the link was opened anew. What follows
     /// need not continue what came before, so no counter jump is reported across it.
     fn reset(&mut self);
+
+    /// A turn of a protocol that asks: appends to `out` what is to be sent to the device at `now_ns` (UTC ns,
+    /// never running backwards), and returns when its next turn is due; `None`: it has no more to ask.
+    ///
+    /// Called once after every [`Protocol::reset`], with the time of the read before and after every
+    /// [`Protocol::decode`], and when the turn is due. What is appended goes out at once.
+    fn poll(&mut self, now_ns: i64, out: &mut Vec<u8>) -> Option<i64> {
+        let _ = (now_ns, out);
+        None
+    }
 }
 
 /// A declared protocol, not yet made.

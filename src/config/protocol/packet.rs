@@ -1,171 +1,20 @@
-//! `[source.NAME.protocol]`, and what each channel says about its place on the wire.
-
-use std::ops::Range;
+//! `type = "packet"`: how binary packets are declared.
 
 use kymo_drivers::protocol::packet::checksum;
 use kymo_drivers::protocol::packet::{
     ByteOrder, Checksum, ChecksumKind, Counter, Field, Framing, Length, Scalar,
 };
-use kymo_drivers::protocol::{Options, lines, packet};
+use kymo_drivers::protocol::{Options, packet};
 
-use super::section::{At, Section};
-use super::values::{Wrong, any_number, choice, hex, integer, number, shortened, text, unknown};
-
-/// A protocol as far as it could be read.
-pub(super) struct Protocol {
-    pub(super) options: Options,
-    /// Bytes of one frame on the wire, where all have as many.
-    pub(super) frame_bytes: Option<usize>,
-}
-
-/// Where each part of the declaration stands, by the name that the protocol gives it in its own mistakes.
-#[derive(Default)]
-struct Places(Vec<(String, Range<usize>)>);
-
-impl Places {
-    /// A value, with its place noted.
-    fn noted<T>(&mut self, part: &str, found: Option<At<T>>) -> Option<T> {
-        let found = found?;
-        self.0.push((part.to_owned(), found.span));
-        Some(found.value)
-    }
-}
-
-const HELP: &str = "add [source.NAME.protocol] with type = \"lines\" or type = \"packet\"";
-
-/// Reads the protocol of a source whose link may begin in the middle of a line, or not.
-pub(super) fn read(
-    source: &Section<'_>,
-    channels: &[(Section<'_>, String)],
-    starts_whole: bool,
-) -> Option<Protocol> {
-    let section = source.need_table("protocol", HELP)?;
-    let mut places = Places::default();
-    let kind = section.need(
-        "type",
-        choice(&[("lines", Kind::Lines), ("packet", Kind::Packet)]),
-    )?;
-    let (options, frame_bytes) = match kind.value {
-        Kind::Lines => (lines(&section, channels, starts_whole, &mut places)?, None),
-        Kind::Packet => packet(&section, channels, &mut places)?,
-    };
-    section.finish();
-    // What only the protocol itself can judge: whether the parts fit each other.
-    if let Err(errors) = options.build() {
-        for error in errors {
-            let place = places.0.iter().find(|(part, _)| *part == error.part);
-            let span = place.map_or_else(|| section.span.clone(), |(_, span)| span.clone());
-            // A channel's name says more than its number.
-            let index = error.part.strip_prefix("field ");
-            let channel = index.and_then(|index| channels.get(index.parse::<usize>().ok()?));
-            let part = channel.map_or_else(
-                || format!("source.{}.protocol.{}", source.name(), error.part),
-                |(_, name)| format!("source.{}.{name}", source.name()),
-            );
-            section
-                .found
-                .add(span, &format!("`{part}`: {}", error.what), "", None);
-        }
-        return None;
-    }
-    Some(Protocol {
-        options,
-        frame_bytes,
-    })
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Lines,
-    Packet,
-}
-
-fn lines(
-    section: &Section<'_>,
-    channels: &[(Section<'_>, String)],
-    starts_whole: bool,
-    places: &mut Places,
-) -> Option<Options> {
-    #[derive(Clone, Copy)]
-    enum Form {
-        Separated,
-        KeyValue,
-        Pattern,
-    }
-    let forms = [
-        ("values", Form::Separated),
-        ("key-value", Form::KeyValue),
-        ("pattern", Form::Pattern),
-    ];
-    let implied = if section.has("pattern") {
-        Form::Pattern
-    } else {
-        Form::Separated
-    };
-    let form = section
-        .get("form", choice(&forms))
-        .map_or(implied, |form| form.value);
-    let mut separator = |default: &str| {
-        let found = places.noted("separator", section.get("separator", text));
-        found.unwrap_or_else(|| default.to_owned())
-    };
-    let form = match form {
-        Form::Separated => lines::Form::Separated {
-            separator: separator(","),
-        },
-        Form::KeyValue => {
-            let one_character = |value: &toml::de::DeValue<'_>| {
-                let found = text(value)?;
-                let mut characters = found.chars();
-                match (characters.next(), characters.next()) {
-                    (Some(character), None) => Ok(character),
-                    _ => Err(Wrong::new("must be one character", "as in \"=\"")),
-                }
-            };
-            let separator = separator(" ");
-            lines::Form::KeyValue {
-                separator,
-                assign: places
-                    .noted("assign", section.get("assign", one_character))
-                    .unwrap_or('='),
-            }
-        }
-        Form::Pattern => lines::Form::Pattern {
-            pattern: places.noted("pattern", section.need("pattern", text))?,
-        },
-    };
-    let by_place = matches!(form, lines::Form::Separated { .. });
-    let keys = channels.iter().enumerate().map(|(index, (channel, name))| {
-        let key = if by_place {
-            None
-        } else {
-            channel.get("key", text)
-        };
-        let span = key
-            .as_ref()
-            .map_or_else(|| channel.span.clone(), |key| key.span.clone());
-        places.0.push((format!("field {index}"), span));
-        key.map_or_else(|| name.clone(), |key| key.value)
-    });
-    let keys = keys.collect();
-    let starts = [("whole", true), ("cut", false)];
-    let first_line = section.get("first_line", choice(&starts));
-    let line_max = section.get("line_max", integer(1..=1 << 20));
-    let line_max = places.noted("line_max", line_max);
-    Some(Options::Lines(lines::Options {
-        form,
-        keys,
-        comment: places.noted("comment", section.get("comment", text)),
-        first_line_whole: first_line.map_or(starts_whole, |first| first.value),
-        line_bytes_max: line_max
-            .and_then(|max| usize::try_from(max).ok())
-            .unwrap_or(lines::LINE_BYTES_MAX_DEFAULT),
-    }))
-}
+use super::Places;
+use crate::config::section::Section;
+use crate::config::values::{
+    Wrong, any_number, choice, hex, integer, number, shortened, text, unknown,
+};
 
 const ORDERS: [(&str, ByteOrder); 2] = [("little", ByteOrder::Little), ("big", ByteOrder::Big)];
 
-fn packet(
+pub(super) fn read(
     section: &Section<'_>,
     channels: &[(Section<'_>, String)],
     places: &mut Places,
