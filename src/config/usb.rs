@@ -121,7 +121,9 @@ fn out_endpoint(value: &DeValue<'_>) -> Result<u8, Wrong> {
 
 fn address(value: &DeValue<'_>, range: RangeInclusive<u8>, label: &str) -> Result<u8, Wrong> {
     let given = integer(i64::MIN..=i64::MAX)(value)?;
-    let address = u8::try_from(given).ok().filter(|address| range.contains(address));
+    let address = u8::try_from(given)
+        .ok()
+        .filter(|address| range.contains(address));
     address.ok_or_else(|| {
         let (low, high) = (range.start(), range.end());
         Wrong::new(

@@ -147,7 +147,7 @@ pub enum OpenError {
         interface: Option<u8>,
     },
     /// More than one device is what was asked for.
-    #[error("{} devices are a {what}{}", found.len(), listed("", found))]
+    #[error("{} devices match {what}{}", found.len(), listed("", found))]
     Several {
         /// What was looked for.
         what: String,

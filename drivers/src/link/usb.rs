@@ -438,7 +438,10 @@ impl<T: BulkOrInterrupt> Sender for Sending<T> {
                 self.endpoint.cancel_all();
                 self.endpoint.wait_next_complete(CANCEL_PATIENCE)
             });
-            let Some(Completion { actual_len, status, .. }) = done else {
+            let Some(Completion {
+                actual_len, status, ..
+            }) = done
+            else {
                 return Err(timed_out(written));
             };
             written += actual_len;

@@ -194,16 +194,27 @@ impl Row {
         })
     }
 
+    /// The rule of udev that gives it to a group.
+    fn rule(&self, usb: &UsbDevice) -> String {
+        let (vendor, product) = (usb.vendor_id, usb.product_id);
+        // A serial port is a child of the device that the numbers belong to.
+        let (subsystem, of, group) = match self.interface {
+            Some(_) => ("tty", "ATTRS", "dialout"),
+            None => ("usb", "ATTR", "plugdev"),
+        };
+        format!(
+            "a rule in /etc/udev/rules.d gives it to a group: SUBSYSTEM==\"{subsystem}\", \
+             {of}{{idVendor}}==\"{vendor:04x}\", {of}{{idProduct}}==\"{product:04x}\", \
+             GROUP=\"{group}\", MODE=\"0660\""
+        )
+    }
+
     /// What a person can do about its problem.
     fn hint(&self) -> Option<String> {
         match self.problem.as_ref()? {
             OpenError::NoPermission { group, .. } => match (group.as_deref(), &self.usb) {
                 // Nobody should join that group to read a sensor.
-                (Some("root") | None, Some(usb)) => Some(format!(
-                    "a rule in /etc/udev/rules.d gives it to a group: SUBSYSTEM==\"usb\", \
-                     ATTR{{idVendor}}==\"{:04x}\", ATTR{{idProduct}}==\"{:04x}\", GROUP=\"plugdev\", MODE=\"0660\"",
-                    usb.vendor_id, usb.product_id
-                )),
+                (Some("root") | None, Some(usb)) => Some(self.rule(usb)),
                 (Some(group), _) => Some(format!(
                     "join the group with `sudo usermod -aG {group} $USER` and log in again"
                 )),
