@@ -27,6 +27,8 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
         "a_bulk_device_is_told_to_begin_and_found_again",
         bulk_found_again,
     ),
+    ("a_stalled_endpoint_is_cleared_and_read_again", stalled),
+    ("a_device_that_is_quiet_or_deaf_or_taken_is_not_gone", link),
     (
         "an_interrupt_endpoint_is_read_beside_a_bulk_endpoint",
         interrupt,
@@ -144,16 +146,40 @@ fn gap(report: &Value) {
 fn bulk_found_again(report: &Value) {
     let run = &report["replugged"];
     let (bulk, sent) = (&run["bulk"], &run["sent"]);
-    assert_eq!(run["report"]["sources"]["bulk"]["reconnects"], 1);
+    assert_eq!(run["report"]["sources"]["bulk"]["reconnects"], 2);
     assert_eq!(number(&bulk["first"]), 0);
     assert_eq!(number(&bulk["last"]), number(&sent["bulk"]) - 1);
+    // Ten packets at most were on their way when it was pulled, and none when it stalled.
     let pulled_at = number(&sent["bulk_before"]);
-    for jump in list(&bulk["jumps"]) {
+    let jumps = list(&bulk["jumps"]);
+    assert!(jumps.len() <= 1, "{jumps:?}");
+    for jump in jumps {
         assert!(number(&jump[0]) < pulled_at, "{jump}");
         assert!(number(&jump[1]) <= pulled_at + 10, "{jump}");
     }
     let gaps = text(&run["gaps"]);
-    assert_eq!(gaps.matches("\nbulk,").count(), 1, "{gaps}");
+    assert_eq!(gaps.matches("\nbulk,").count(), 2, "{gaps}");
+}
+
+fn stalled(report: &Value) {
+    let told = events(report, "bulk");
+    let stall = told
+        .iter()
+        .position(|line| line.contains("endpoint stalled"));
+    let stall = stall.unwrap_or_else(|| panic!("{told:?}"));
+    assert!(told[stall + 1].contains(",connected,"), "{told:?}");
+    assert_eq!(told.len(), stall + 2, "once: {told:?}");
+}
+
+fn link(report: &Value) {
+    let link = &report["link"];
+    assert_eq!(link["quiet"], "Quiet");
+    assert_eq!(link["stopped"], "Stopped");
+    let taken = text(&link["taken"]);
+    assert!(taken.contains("is in use by another program"), "{taken}");
+    let deaf = text(&link["deaf"]);
+    assert!(deaf.starts_with("the device took "), "{deaf}");
+    assert!(deaf.contains(" of 4096 bytes"), "{deaf}");
 }
 
 fn interrupt(report: &Value) {
@@ -187,12 +213,16 @@ fn full_rate(report: &Value) {
     for lost in ["corrupt_frames", "skipped_bytes", "lost_by_device"] {
         assert_eq!(source[lost], 0, "{lost}");
     }
-    let mb_per_s = |name: &str| run[name].as_f64().expect("a rate") / 1e6;
-    let (kymo, bare) = (mb_per_s("bytes_per_s"), mb_per_s("limit_bytes_per_s"));
-    let ratio = kymo / bare;
-    println!(
-        "{kymo:.1} MB/s recorded from a bulk endpoint, {bare:.1} MB/s read by a bare loop: {ratio:.2}"
-    );
+    let mb_per_s = |rate: &Value| rate.as_f64().expect("a rate") / 1e6;
+    let limit = mb_per_s(&run["limit_bytes_per_s"]);
+    println!("bulk endpoint at the full rate of the bus: {limit:.1} MB/s read by a bare loop;");
+    for (what, rate) in [
+        ("by Kymo's link alone", &report["link"]["bytes_per_s"]),
+        ("decoded and journaled", &run["bytes_per_s"]),
+    ] {
+        let rate = mb_per_s(rate);
+        println!("{rate:.1} MB/s {what}, {:.2} of it", rate / limit);
+    }
 }
 
 fn no_endpoint(report: &Value) {
@@ -252,6 +282,14 @@ fn listed(report: &Value) {
     assert_eq!(bulk["usb"]["port"], "3-1");
     let endpoint = &bulk["usb"]["interfaces"][0]["endpoints"][0];
     assert_eq!(endpoint["type"], "bulk");
+    let shown = text(&report["ports_text"]);
+    for part in [
+        "/dev/ttyACM0         1209:0001 Kymograph Works Test Sensor serial SENSOR-",
+        "1209:0002 Kymograph Works Test Sensor serial BULK-1 port 3-1\n",
+        "interface 0: 0x02 bulk out, 0x81 bulk in\n",
+    ] {
+        assert!(shown.contains(part), "{part:?} is not in {shown}");
+    }
     let hubs = list(&report["ports"]).iter();
     let hubs = hubs.filter(|row| row["usb"]["vendor_id"] == 0x1D6B);
     assert_eq!(

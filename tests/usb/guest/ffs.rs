@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::{Result, frames, pause, wait_until};
@@ -23,19 +22,19 @@ const HAS_HIGH_SPEED: u32 = 2;
 /// What is sent to the device to make it begin.
 pub(crate) const GO: &[u8] = b"GO";
 
-/// A device whose endpoints are open.
+/// A device whose endpoints are open, each with a thread that lasts as long as the guest.
 pub(crate) struct Device {
     folder: PathBuf,
     shared: Arc<Shared>,
-    threads: Vec<JoinHandle<()>>,
 }
 
 #[derive(Default)]
 struct Shared {
-    stop: AtomicBool,
     /// Whether it was told to begin.
     go: AtomicBool,
     is_full: AtomicBool,
+    stall: AtomicBool,
+    is_deaf: AtomicBool,
     /// Number of the next bulk packet: all before it were taken by the host or lost with the cable.
     next: AtomicU64,
     /// Bulk packets that the host took.
@@ -63,26 +62,24 @@ impl Device {
         control.write_all(&descriptors())?;
         control.write_all(&strings())?;
         let shared = Arc::<Shared>::default();
-        let mut device = Self {
+        let device = Self {
             folder,
             shared: Arc::clone(&shared),
-            threads: Vec::new(),
         };
         // It keeps the file open: the device is gone when that is closed.
         let notice = move || notice(&mut control, &shared);
-        device.threads.push(std::thread::spawn(notice));
+        std::thread::spawn(notice);
         device.spawn("ep1", send)?;
         device.spawn("ep2", listen)?;
         device.spawn("ep3", send_slowly)?;
         Ok(device)
     }
 
-    fn spawn(&mut self, endpoint: &str, run: fn(&mut File, &Shared)) -> Result<()> {
+    fn spawn(&self, endpoint: &str, run: fn(&mut File, &Shared)) -> Result<()> {
         let path = self.folder.join(endpoint);
         let mut file = OpenOptions::new().read(true).write(true).open(path)?;
         let shared = Arc::clone(&self.shared);
-        self.threads
-            .push(std::thread::spawn(move || run(&mut file, &shared)));
+        std::thread::spawn(move || run(&mut file, &shared));
         Ok(())
     }
 
@@ -91,9 +88,14 @@ impl Device {
         self.shared.is_full.store(true, Ordering::Relaxed);
     }
 
-    /// Falls silent until it is told `GO` again; returns when the last packet is with the host.
-    pub(crate) fn fall_silent(&self) -> Result<()> {
+    /// Sends nothing more, but for what it is about to, until it is told `GO` again.
+    pub(crate) fn hush(&self) {
         self.shared.go.store(false, Ordering::Relaxed);
+    }
+
+    /// Falls silent; returns when the last packet is with the host, which must read meanwhile.
+    pub(crate) fn fall_silent(&self) -> Result<()> {
+        self.hush();
         let mut last = self.next();
         let mut quiet = 0;
         wait_until("the bulk device falls silent", || {
@@ -103,6 +105,16 @@ impl Device {
             last = next;
             quiet > 3
         })
+    }
+
+    /// Stalls the endpoint that it sends on, and sends nothing more until it is told to.
+    pub(crate) fn stall(&self) {
+        self.shared.stall.store(true, Ordering::Relaxed);
+    }
+
+    /// Takes nothing from the host any more, or again.
+    pub(crate) fn be_deaf(&self, is_deaf: bool) {
+        self.shared.is_deaf.store(is_deaf, Ordering::Relaxed);
     }
 
     /// Whether it was told to begin.
@@ -145,7 +157,12 @@ const BATCH: usize = 1024;
 
 fn send(endpoint: &mut File, shared: &Shared) {
     let mut bytes = vec![0; BATCH * frames::LARGE];
-    while !shared.stop.load(Ordering::Relaxed) {
+    loop {
+        if shared.stall.swap(false, Ordering::Relaxed) {
+            shared.go.store(false, Ordering::Relaxed);
+            // To read from an endpoint that sends is how FunctionFS is told to stall it: the answer is an error.
+            let _ = endpoint.read(&mut [0; 512]);
+        }
         if !shared.go.load(Ordering::Relaxed) {
             pause(Duration::from_millis(5));
             continue;
@@ -179,7 +196,11 @@ fn send(endpoint: &mut File, shared: &Shared) {
 
 fn listen(endpoint: &mut File, shared: &Shared) {
     let mut bytes = [0; 512];
-    while !shared.stop.load(Ordering::Relaxed) {
+    loop {
+        if shared.is_deaf.load(Ordering::Relaxed) {
+            pause(Duration::from_millis(5));
+            continue;
+        }
         match endpoint.read(&mut bytes) {
             Ok(count) if &bytes[..count] == GO => shared.go.store(true, Ordering::Relaxed),
             Ok(_) => {}
@@ -191,7 +212,7 @@ fn listen(endpoint: &mut File, shared: &Shared) {
 fn send_slowly(endpoint: &mut File, shared: &Shared) {
     let mut packet = [0; frames::SMALL];
     let mut number = 0;
-    while !shared.stop.load(Ordering::Relaxed) {
+    loop {
         frames::write(&mut packet, number);
         match endpoint.write(&packet) {
             Ok(_) => {

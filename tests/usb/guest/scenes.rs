@@ -37,6 +37,7 @@ pub(crate) fn play(report: &mut Map<String, Value>) -> Result<()> {
     wait_for_port("SENSOR-B")?;
     let ports = look(&["BULK-1"])?;
     report.insert("ports".to_owned(), ports.clone());
+    report.insert("ports_text".to_owned(), kymo::text(&["ports"])?.into());
     let forbidden = kymo::json_for_nobody(&["ports", "--json"])?;
     report.insert("ports_for_nobody".to_owned(), forbidden);
     let found = Endpoints::find(&ports)?;
@@ -246,6 +247,17 @@ fn replugged(lab: &Lab, found: &Endpoints, report: &mut Map<String, Value>) -> R
         lab.endpoints.next() > bulk_at + FLOWING
     })?;
 
+    note("stalling the bulk device");
+    let stalled_at = lab.endpoints.next();
+    lab.endpoints.stall();
+    wait_until("the bulk device stalls", || !lab.endpoints.is_going())?;
+    wait_until("the bulk device is told to go once more", || {
+        lab.endpoints.is_going()
+    })?;
+    wait_until("the bulk device is read once more", || {
+        lab.endpoints.next() > stalled_at + FLOWING
+    })?;
+
     note("ending the run");
     let sensor_sent = pulled_at + sensor.stop()?;
     let twin_sent = twin.stop()?;
@@ -264,7 +276,7 @@ fn replugged(lab: &Lab, found: &Endpoints, report: &mut Map<String, Value>) -> R
         "names": { "before": before, "other": other, "after": after },
         "sent": {
             "by_serial": sensor_sent, "by_serial_before": pulled_at, "by_port": twin_sent,
-            "bulk_before": bulk_at, "bulk": lab.endpoints.next(), "slow": slow_sent,
+            "bulk_before": bulk_at, "bulk_stalled": stalled_at, "bulk": lab.endpoints.next(), "slow": slow_sent,
         },
         "by_serial": summary("by_serial.v0")?,
         "by_port": summary("by_port.v0")?,
@@ -300,9 +312,10 @@ fn summary(data_dir: &str, channel: &str) -> Result<Value> {
 fn full_rate(lab: &Lab, found: &Endpoints, report: &mut Map<String, Value>) -> Result<()> {
     note("measuring the bus");
     lab.endpoints.hurry();
-    let limit = bare::bytes_per_s("BULK-1", (found.bulk_in, found.bulk_out), MEASURED)?;
-    lab.endpoints.fall_silent()?;
-    bare::drain("BULK-1", found.bulk_in)?;
+    let endpoints = (found.bulk_in, found.bulk_out);
+    let limit = bare::limit(&lab.endpoints, endpoints, MEASURED)?;
+    let link = bare::link(&lab.endpoints, endpoints, MEASURED)?;
+    report.insert("link".to_owned(), link);
     let text = ["[store]\nenabled = false\n".to_owned(), bulk(found)];
     fs::write("/tmp/bulk.toml", text.concat())?;
     let before = lab.endpoints.sent();
