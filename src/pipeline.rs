@@ -329,7 +329,7 @@ impl Run {
             Link::Simulator { simulator, serial } => {
                 let path = self.simulators[*simulator].path().to_owned();
                 link::Options::Serial(link::serial::Options {
-                    path,
+                    device: link::serial::Device::Path(path),
                     ..serial.clone()
                 })
             }

@@ -207,16 +207,28 @@ fn look_at(source: &Source, plan: &Plan, warnings: &mut Vec<String>) -> SourceFo
             sent / line_bytes_per_s * 100.0
         ));
     }
-    let Link::Device(link::Options::Serial(serial)) = &source.link else {
-        return found(source, plan, link, bytes_per_s, line_bytes_per_s, &mut warn);
-    };
-    if !serial.path.exists() {
-        let path = serial.path.display();
+    if let Some(problem) = absent(&source.link) {
         warn(format!(
-            "{path} is not there now; `kymo run` waits for it, `kymo ports` lists what is"
+            "{problem}; `kymo run` waits for it, `kymo ports` lists what is there"
         ));
     }
     found(source, plan, link, bytes_per_s, line_bytes_per_s, &mut warn)
+}
+
+/// Why a device could not be opened now, as far as that can be seen without opening it.
+fn absent(link: &Link) -> Option<String> {
+    match link {
+        Link::Device(link::Options::Serial(serial)) => match serial.device.path() {
+            Ok(path) if path.exists() => None,
+            Ok(path) => Some(format!("{} is not there now", path.display())),
+            Err(error) => Some(error.to_string()),
+        },
+        Link::Device(link::Options::Usb(usb)) => {
+            let found = usb.device.device(&link::sysfs::Tree::default());
+            found.err().map(|error| error.to_string())
+        }
+        Link::Simulator { .. } => None,
+    }
 }
 
 #[allow(clippy::cast_precision_loss)]

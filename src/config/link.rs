@@ -1,11 +1,14 @@
 //! `link = { … }` of a source: a function for each type.
 
-use kymo_drivers::link::serial::{FlowControl, Parity};
+use std::path::PathBuf;
+
+use kymo_drivers::link::serial::{Device, FlowControl, Parity};
 use kymo_drivers::link::{self, serial, usbtmc};
 
 use super::Simulator;
 use super::plan::Link;
 use super::section::Section;
+use super::usb;
 use super::values::{Wrong, choice, integer, text, unknown};
 
 const HELP: &str = "as in link = { type = \"serial\", path = \"/dev/ttyUSB0\", baud = 115200 }";
@@ -13,14 +16,16 @@ const HELP: &str = "as in link = { type = \"serial\", path = \"/dev/ttyUSB0\", b
 #[derive(Clone, Copy)]
 enum Kind {
     Serial,
+    Usb,
     Simulator,
     Usbtmc,
 }
 
-const KINDS: [(&str, Kind); 3] = [
+const KINDS: [(&str, Kind); 4] = [
     ("serial", Kind::Serial),
-    ("simulator", Kind::Simulator),
+    ("usb", Kind::Usb),
     ("usbtmc", Kind::Usbtmc),
+    ("simulator", Kind::Simulator),
 ];
 
 /// Reads a source's link; `read_by` notes which simulator is read by which source.
@@ -33,6 +38,7 @@ pub(super) fn read(
     let kind = table.need("type", choice(&KINDS))?.value;
     let link = match kind {
         Kind::Serial => of_serial(&table),
+        Kind::Usb => usb::endpoint(&table).map(|usb| Link::Device(link::Options::Usb(usb))),
         Kind::Simulator => of_simulator(section, &table, simulators, read_by),
         Kind::Usbtmc => of_usbtmc(&table),
     };
@@ -41,18 +47,33 @@ pub(super) fn read(
 }
 
 fn of_serial(table: &Section<'_>) -> Option<Link> {
-    let path = table.need("path", text);
+    let device = port(table);
     let baud = table.need("baud", integer(BAUD));
     // Read even if these two are wrong, so that its keys are not called unknown.
     let line = line(table, baud.map_or(0, |baud| baud.value));
     let serial = serial::Options {
-        path: path?.value.into(),
+        device: device?,
         ..line?
     };
     if serial.baud == 0 {
         return None;
     }
     Some(Link::Device(link::Options::Serial(serial)))
+}
+
+/// Which serial port: by its path, or by the USB device that it is.
+fn port(table: &Section<'_>) -> Option<Device> {
+    if !table.has("usb") {
+        return Some(Device::Path(table.need("path", text)?.value.into()));
+    }
+    let path = table.get("path", text);
+    let selector = table.table("usb").and_then(|usb| usb::selector(&usb));
+    if let Some(path) = path {
+        let wrong = Wrong::new("stands beside `usb`", "one of them says which port");
+        table.wrong("path", path.span, &wrong);
+        return None;
+    }
+    selector.map(Device::Usb)
 }
 
 fn of_usbtmc(table: &Section<'_>) -> Option<Link> {
@@ -108,7 +129,7 @@ fn line(table: &Section<'_>, baud: i64) -> Option<serial::Options> {
         .get("flow_control", choice(&controls))
         .map_or(FlowControl::None, |at| at.value);
     Some(serial::Options {
-        path: std::path::PathBuf::new(),
+        device: Device::Path(PathBuf::new()),
         baud: u32::try_from(baud).ok()?,
         data_bits: u8::try_from(data_bits).unwrap_or(8),
         parity,

@@ -19,6 +19,7 @@ mod rule;
 mod section;
 mod source;
 mod timing;
+mod usb;
 pub mod values;
 
 use std::path::{Path, PathBuf};

@@ -57,6 +57,11 @@ impl<'a> Section<'a> {
         &self.name
     }
 
+    /// How a mistake calls it.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
     /// How a mistake calls a key of it.
     fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() {

@@ -3,11 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::lab::{expect_status, kymo, output, text};
+use super::lab::{expect_status, kymo, output, text, wait_until};
 
 fn parsed(output: &std::process::Output) -> Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
@@ -135,6 +135,69 @@ fn ports_says_why_a_port_cannot_be_opened() {
             .as_str()
             .is_some_and(|problem| problem.contains("does not exist")),
         "{port}"
+    );
+}
+
+/// Ports that are there are told of at once, and it goes on until somebody says stop.
+#[test]
+fn a_watch_of_the_ports_ends_when_it_is_told_to() {
+    let mut watch = kymo()
+        .args(["ports", "--watch", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program can be started");
+    let pid = rustix::process::Pid::from_child(&watch);
+    // It listens to the kernel and to signals before it looks: from then on it ends in good order.
+    let listens = format!("/proc/{}/status", watch.id());
+    wait_until("it listens for signals", || {
+        let status = fs::read_to_string(&listens).unwrap_or_default();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+        let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        caught.is_some_and(|mask| mask & (1 << (rustix::process::Signal::TERM.as_raw() - 1)) != 0)
+    });
+    assert_eq!(watch.try_wait().expect("a child"), None, "it goes on");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("it is there");
+    let output = watch.wait_with_output().expect("a child");
+    expect_status(&output, 0);
+    for line in text(&output.stdout).lines() {
+        let line: Value = serde_json::from_str(line).expect("an object a line");
+        assert_eq!(line["event"], "there");
+        assert!(line["device"]["path"].is_string(), "{line}");
+    }
+}
+
+/// A USB device that is not plugged in is listed by what was asked for.
+#[test]
+fn ports_names_a_configured_usb_device_that_is_not_there() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let config = dir.path().join("lab.toml");
+    let rest = "protocol = { type = \"lines\" }\n[[source.NAME.channel]]\nname = \"a\"\n";
+    let scale = "[source.scale]\nlink = { type = \"serial\", baud = 9600, usb = { serial = \"none like it\" } }\n";
+    let bulk = "[source.bulk]\nlink = { type = \"usb\", serial = \"none like it\" }\n";
+    let sections = [
+        scale.to_owned() + &rest.replace("NAME", "scale"),
+        bulk.to_owned() + &rest.replace("NAME", "bulk"),
+    ];
+    fs::write(&config, sections.concat()).expect("a file");
+    let ports = output(kymo().args(["ports", "--json", "--config"]).arg(&config));
+    expect_status(&ports, 0);
+    let ports = parsed(&ports);
+    for (name, kind) in [("scale", "serial"), ("bulk", "usb")] {
+        let mut rows = ports.as_array().into_iter().flatten();
+        let row = rows.find(|row| row["sources"][0] == name);
+        let row = row.expect("it is listed though it is not there");
+        assert_eq!(row["kind"], kind);
+        let problem = "no USB device with serial number none like it is plugged in";
+        assert_eq!(row["problem"], problem);
+    }
+    let told = output(kymo().args(["ports", "--config"]).arg(&config));
+    assert!(text(&told.stdout).contains("[source bulk]"), "{told:?}");
+    let check = output(kymo().args(["check", "--config"]).arg(&config));
+    expect_status(&check, 0);
+    let told = text(&check.stdout);
+    assert!(
+        told.contains("source.bulk: no USB device with serial"),
+        "{told}"
     );
 }
 

@@ -9,11 +9,15 @@
 //!
 //! **Must not know.** What the bytes mean.
 
+pub mod find;
 mod outlet;
 pub mod ports;
 pub mod serial;
 pub mod usbtmc;
+pub mod sysfs;
+pub mod usb;
 mod wait;
+pub mod watch;
 
 use std::fmt;
 use std::io;
@@ -63,6 +67,8 @@ pub enum Options {
     Serial(serial::Options),
     /// An instrument of USB's test and measurement class.
     Usbtmc(usbtmc::Options),
+    /// An endpoint of a USB device.
+    Usb(usb::Options),
 }
 
 impl Options {
@@ -74,6 +80,7 @@ impl Options {
         match self {
             Self::Serial(options) => Ok(Box::new(serial::Serial::open(options)?)),
             Self::Usbtmc(options) => Ok(Box::new(usbtmc::Usbtmc::open(options)?)),
+            Self::Usb(options) => options.open(),
         }
     }
 
@@ -83,6 +90,7 @@ impl Options {
         match self {
             Self::Serial(options) => options.ns_per_byte(),
             Self::Usbtmc(_) => 0.0,
+            Self::Usb(_) => 0.0,
         }
     }
 }
@@ -91,9 +99,10 @@ impl fmt::Display for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Serial(options) => {
-                write!(f, "{} at {} baud", options.path.display(), options.baud)
+                write!(f, "{} at {} baud", options.device, options.baud)
             }
             Self::Usbtmc(options) => write!(f, "{} by USBTMC", options.path.display()),
+            Self::Usb(options) => options.fmt(f),
         }
     }
 }
@@ -127,6 +136,60 @@ pub enum OpenError {
         /// The device.
         path: PathBuf,
     },
+    /// No such USB device is plugged in.
+    #[error("no {what} is plugged in{}", listed("; of its kind there is", others))]
+    NotPluggedIn {
+        /// What was looked for.
+        what: String,
+        /// Devices of the same vendor and product that are.
+        others: Vec<String>,
+    },
+    /// The USB device is there, and is no serial port for the kernel.
+    #[error("{device} has no serial port{}", interface.map(|i| format!(" at interface {i}")).unwrap_or_default())]
+    NoSerialPort {
+        /// The device.
+        device: String,
+        /// The interface that was asked for.
+        interface: Option<u8>,
+    },
+    /// More than one device is what was asked for.
+    #[error("{} devices match {what}{}", found.len(), listed("", found))]
+    Several {
+        /// What was looked for.
+        what: String,
+        /// What is there.
+        found: Vec<String>,
+    },
+    /// The USB device has no such endpoint, or not one that can be read.
+    #[error(
+        "{device} has no bulk or interrupt endpoint 0x{endpoint:02x} at interface {interface}, alternate setting {alternate}{}",
+        listed("; it has", found)
+    )]
+    NoEndpoint {
+        /// The device.
+        device: String,
+        /// The endpoint that was asked for.
+        endpoint: u8,
+        /// The interface that was asked for.
+        interface: u8,
+        /// The alternate setting that was asked for.
+        alternate: u8,
+        /// What it has.
+        found: Vec<String>,
+    },
+    /// Somebody else has the interface of the USB device.
+    #[error("interface {interface} of {device} is in use by {}", match driver.as_deref() {
+        Some("usbfs") | None => "another program".to_owned(),
+        Some(driver) => format!("the kernel's driver {driver}"),
+    })]
+    Claimed {
+        /// The device.
+        device: String,
+        /// The interface.
+        interface: u8,
+        /// The driver that has it, where that is known.
+        driver: Option<String>,
+    },
     /// Anything else the system said.
     #[error("cannot open {}: {source}", path.display())]
     Io {
@@ -135,4 +198,12 @@ pub enum OpenError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// What is there, behind an introduction; nothing if nothing is.
+fn listed(introduction: &str, found: &[String]) -> String {
+    if found.is_empty() {
+        return String::new();
+    }
+    format!("{introduction}: {}", found.join("; "))
 }

@@ -1,58 +1,41 @@
-//! Which serial ports there are.
+//! Which serial ports and USB devices there are, and whether they can be opened.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+
+use rustix::fs::Access;
 
 use super::OpenError;
-
-/// What a USB device says of itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsbIdentity {
-    /// Vendor, as assigned by the USB Implementers Forum.
-    pub vendor_id: u16,
-    /// Product, as assigned by the vendor.
-    pub product_id: u16,
-    /// Serial number, if the device has one.
-    pub serial_number: Option<String>,
-    /// Vendor's name.
-    pub manufacturer: Option<String>,
-    /// Product's name.
-    pub product: Option<String>,
-}
-
-/// A serial port of this host.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Port {
-    /// Its device file.
-    pub path: PathBuf,
-    /// What it is, if it hangs on USB.
-    pub usb: Option<UsbIdentity>,
-}
+use super::sysfs::{self, Tree, Tty, UsbDevice};
 
 /// The serial ports that the system knows, sorted by path.
+#[must_use]
+pub fn list() -> Vec<Tty> {
+    sysfs::ttys(&Tree::default())
+}
+
+/// The USB devices that are neither a serial port nor a hub, sorted by port.
+#[must_use]
+pub fn list_usb() -> Vec<UsbDevice> {
+    let tree = Tree::default();
+    let ttys = sysfs::ttys(&tree);
+    let is_tty = |device: &UsbDevice| {
+        let mut used = ttys.iter().filter_map(|tty| tty.usb.as_ref());
+        used.any(|(of_tty, _)| of_tty.port == device.port)
+    };
+    let mut devices = sysfs::usb_devices(&tree);
+    devices.retain(|device| !device.is_hub() && !is_tty(device));
+    devices
+}
+
+/// Whether this process may open a device, as far as its file says. Nothing is opened.
 ///
 /// # Errors
-/// If the system's list of devices cannot be read.
-pub fn list() -> std::io::Result<Vec<Port>> {
-    let mut ports: Vec<Port> = serialport::available_ports()?
-        .into_iter()
-        .map(|port| Port {
-            path: PathBuf::from(port.port_name),
-            usb: match port.port_type {
-                serialport::SerialPortType::UsbPort(usb) => Some(UsbIdentity {
-                    vendor_id: usb.vid,
-                    product_id: usb.pid,
-                    serial_number: usb.serial_number,
-                    manufacturer: usb.manufacturer,
-                    product: usb.product,
-                }),
-                _ => None,
-            },
-        })
-        .collect();
-    ports.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok(ports)
+/// Why it may not.
+pub fn may_open(path: &Path) -> Result<(), OpenError> {
+    let failed = |errno: rustix::io::Errno| super::serial::classify(path, errno.into());
+    rustix::fs::access(path, Access::READ_OK | Access::WRITE_OK).map_err(failed)
 }
 
 /// Whether a port could be opened now. It is opened for a moment and closed again: boards that

@@ -3,6 +3,7 @@
 //! `serialport` opens and configures the port; reading is our own, on the descriptor. The crate's
 //! `read` answers a hang-up with an error although bytes are still unread, and loses them.
 
+use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
@@ -12,6 +13,8 @@ use std::time::Duration;
 use rustix::fs::{Access, FlockOperation, OFlags};
 use rustix::io::Errno;
 
+use super::find::Selector;
+use super::sysfs::Tree;
 use super::wait::{Waited, wait_readable};
 use super::{Descriptor, Link, OpenError, Read, Sender, Stop};
 
@@ -35,11 +38,42 @@ pub enum FlowControl {
     Software,
 }
 
+/// Which serial port is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Device {
+    /// The one of this path, which may be a symbolic link.
+    Path(PathBuf),
+    /// The one that this USB device is, whatever number it has now.
+    Usb(Selector),
+}
+
+impl Device {
+    /// Where it is now.
+    ///
+    /// # Errors
+    /// If the USB device is not there, or not the only one.
+    pub fn path(&self) -> Result<PathBuf, OpenError> {
+        match self {
+            Self::Path(path) => Ok(path.clone()),
+            Self::Usb(selector) => selector.tty(&Tree::default()),
+        }
+    }
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Usb(selector) => selector.fmt(f),
+        }
+    }
+}
+
 /// How to open a serial port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
-    /// The device, or a symbolic link to it.
-    pub path: PathBuf,
+    /// Which device.
+    pub device: Device,
     /// Bits a second on the line; any number the port takes, standard or not.
     pub baud: u32,
     /// 5 to 8.
@@ -57,7 +91,7 @@ impl Options {
     #[must_use]
     pub fn new(path: impl Into<PathBuf>, baud: u32) -> Self {
         Self {
-            path: path.into(),
+            device: Device::Path(path.into()),
             baud,
             data_bits: 8,
             parity: Parity::None,
@@ -91,7 +125,7 @@ impl Serial {
     /// # Errors
     /// What stood in the way.
     pub fn open(options: &Options) -> Result<Self, OpenError> {
-        let path = &options.path;
+        let path = &options.device.path()?;
         let failed = |source: io::Error| classify(path, source);
         // A look first, since `serialport` maps several reasons to the same error. Nothing is opened
         // for it: many boards reset when their port is opened, and a port opened twice loses its first bytes.
