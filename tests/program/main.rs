@@ -12,3 +12,4 @@ mod query;
 mod receiver;
 mod run;
 mod store;
+mod worked;
