@@ -106,7 +106,7 @@ fn a_power_meter_is_read() {
             }
         }
     });
-    let values = [f64::from(230.2_f32), 1.5, -345.25];
+    let values = [f64::from(f32::from_bits(0x4366_3334)), 1.5, -345.25];
     for (column, value) in found.columns.iter().zip(values) {
         assert_eq!(column[0], value);
     }
@@ -128,6 +128,9 @@ fn a_bench_multimeter_is_read() {
         assert_eq!(port.read_until(b"\n"), b"*IDN?\n");
         port.write(b"Agilent Technologies,34461A,MY53200001,A.02.08-02.37-02.08-00.49-01-01\n");
         assert_eq!(port.read_until(b"\n"), b"CONF:VOLT:DC 10\n");
+        // Whether the meter took it.
+        assert_eq!(port.read_until(b"\n"), b"SYST:ERR?\n");
+        port.write(b"+0,\"No error\"\n");
         assert_eq!(port.read_until(b"\n"), b"READ?\n");
         port.write(b"+4.27150000E-03\n");
         wait_until("the value came", || lab.frames(0) >= 1);
@@ -138,7 +141,7 @@ fn a_bench_multimeter_is_read() {
 #[test]
 fn a_24_bit_adc_board_is_read() {
     let sample = |count: u8, first: [u8; 3], last: [u8; 3]| {
-        let middle = [[0x01, 0xC0, 0xA0]; 6].concat();
+        let middle = [[count, 0xC0, 0x11]; 6].concat();
         [&[0xA0, count], &first[..], &middle, &last, &[0; 6], &[0xC0]].concat()
     };
     let (found, report) = run("A 24-bit ADC board", 3, |port, _| {
