@@ -70,6 +70,25 @@ impl FarEnd {
         got
     }
 
+    /// The next bytes that Kymo writes.
+    #[track_caller]
+    pub(crate) fn read_exactly(&self, count: usize) -> Vec<u8> {
+        let started = Instant::now();
+        let mut got = Vec::new();
+        while got.len() < count {
+            assert!(
+                started.elapsed() < PATIENCE,
+                "waited in vain, got {got:02X?}"
+            );
+            let mut byte = [0];
+            match rustix::io::read(&self.master, &mut byte) {
+                Ok(1) => got.push(byte[0]),
+                _ => self.wait(PollFlags::IN),
+            }
+        }
+        got
+    }
+
     /// Waits a moment at most: a hang-up is ready at once and for ever.
     fn wait(&self, what: PollFlags) {
         let limit = Timespec {

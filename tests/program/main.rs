@@ -13,3 +13,4 @@ mod query;
 mod receiver;
 mod run;
 mod store;
+mod worked;
