@@ -40,6 +40,11 @@ pub(crate) struct Parts {
 impl Parts {
     /// Looks for everything; says what is missing.
     pub(crate) fn find() -> Result<Self, String> {
+        if !cfg!(target_arch = "x86_64") {
+            return Err(
+                "the machine that it starts is an x86-64, and this program is not".to_owned(),
+            );
+        }
         let qemu = on_path("qemu-system-x86_64").ok_or("there is no qemu-system-x86_64 on PATH")?;
         let busybox = on_path("busybox").ok_or("there is no busybox on PATH")?;
         if !is_static(&busybox) {
