@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use kymo::alert::{RuleOptions, RuleState, Severity, Side};
+use kymo::alert::{Column, Judge, Kind, Limits, Memory, RuleOptions, RuleState, Side};
 use kymo::lanes::{Item, LaneOptions, LanesBuilder, Overflow};
 use kymo::ledger::Ledger;
 use kymo::stage::calibrate::{Calibration, ThermocoupleKind};
@@ -131,17 +131,9 @@ fn rule(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("rule");
     group.throughput(Throughput::Elements(FRAMES as u64));
     for (name, limit) in [("each value", 5.0), ("settled", 50.0)] {
-        let mut state = RuleState::new(&RuleOptions {
-            name: "bench".to_owned(),
-            source: 0,
-            channel: 0,
-            side: Side::Above,
-            limit,
-            clear: limit,
-            hold: Duration::from_secs(1),
-            severity: Severity::Info,
-            message: String::new(),
-        });
+        let mut options = RuleOptions::new("bench", (0, 0), threshold(limit));
+        options.hold = Duration::from_secs(1);
+        let mut state = RuleState::new(&options, 0);
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let summary = summarize(black_box(&values));
@@ -157,5 +149,46 @@ fn rule(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, lane, statistics, calibration, rule);
+fn threshold(limit: f64) -> Kind {
+    Kind::Threshold(Limits {
+        side: Side::Above,
+        limit,
+        clear: limit,
+    })
+}
+
+/// A thousand threshold rules over a thousand channels: one second of a kilohertz in blocks of 100 frames, statistics
+/// included. The time of one iteration is the share of a core.
+fn thousand_rules(criterion: &mut Criterion) {
+    const CHANNELS: usize = 1000;
+    const BLOCK: usize = 100;
+    let rules: Vec<RuleOptions> = (0..CHANNELS)
+        .map(|channel| RuleOptions::new(&format!("r{channel}"), (0, channel), threshold(50.0)))
+        .collect();
+    let mut judge = Judge::new(&rules, &[], &Memory::default(), 0);
+    let columns: Vec<Vec<f64>> = (0..CHANNELS).map(|_| wave()[..BLOCK].to_vec()).collect();
+    let mut group = criterion.benchmark_group("rules");
+    group.sample_size(10);
+    group.bench_function("1000 rules, 1000 channels, 1 kHz, one second", |bencher| {
+        bencher.iter(|| {
+            for block in 0..1000 / BLOCK {
+                for (channel, values) in columns.iter().enumerate() {
+                    let summary = summarize(black_box(values));
+                    let column = Column {
+                        values,
+                        min: summary.min,
+                        max: summary.max,
+                    };
+                    let time_ns = |index| i64::try_from(block * BLOCK + index).unwrap_or(0);
+                    judge.look(&[channel], &column, time_ns, |rule, _, moved| {
+                        black_box((rule, moved));
+                    });
+                }
+            }
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, lane, statistics, calibration, rule, thousand_rules);
 criterion_main!(benches);

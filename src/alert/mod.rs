@@ -97,7 +97,7 @@ pub struct Limits {
 #[derive(Debug, Clone)]
 pub struct Condition {
     /// The condition.
-    pub expression: Expression,
+    pub expression: Box<Expression>,
     /// Its inputs: each one's source, and its place in that.
     pub places: Vec<(usize, usize)>,
 }

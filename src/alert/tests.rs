@@ -365,7 +365,7 @@ fn joined(text: &str, lanes: &[Lane<'_>], order: &[(usize, usize)], end: bool) -
     }
     if end {
         judge.tick(i64::MIN, i64::MAX, |_, moved| {
-            note(&mut found, &options[0].name, &moved)
+            note(&mut found, &options[0].name, &moved);
         });
     }
     if judge.late() > 0 {

@@ -258,7 +258,7 @@ fn condition(
     let places = inputs.map(|input| catalogue.entry(input.channel).place);
     Some(Condition {
         places: places.collect(),
-        expression,
+        expression: Box::new(expression),
     })
 }
 

@@ -281,10 +281,10 @@ impl Worker {
                 }
             }
             let passed = reader.next_seq() - 1;
-            if is_closing || self.moved.elapsed() >= PASS {
-                if let Err(error) = self.advance(passed) {
-                    return Stopped::Error(error);
-                }
+            if (is_closing || self.moved.elapsed() >= PASS)
+                && let Err(error) = self.advance(passed)
+            {
+                return Stopped::Error(error);
             }
             if is_closing {
                 return Stopped::Closed;

@@ -8,6 +8,7 @@ use kymo_drivers::block::GapReason;
 use serde_json::{Map, Value, json};
 
 use super::report::StoreReport;
+use super::tell::Durable;
 use crate::alert_memory;
 use crate::clock::Clock;
 use crate::config::plan::Plan;
@@ -56,8 +57,6 @@ pub(super) struct AlertFollowers {
     memory: Option<alert_memory::Keeper>,
     notifiers: Vec<(String, notify::Follower)>,
 }
-
-type Durable = Vec<(notify::Options, Box<dyn notify::Deliver>)>;
 
 impl AlertFollowers {
     /// Starts those that there are. The cursors of those that there are no more would hold the journal for ever, and go.

@@ -43,6 +43,9 @@ struct Notifier {
     direct: Option<Box<dyn Direct>>,
 }
 
+/// Notifiers that follow the journal.
+pub(super) type Durable = Vec<(notify::Options, Box<dyn notify::Deliver>)>;
+
 /// What came of telling a notifier at once.
 pub(super) struct Report {
     pub(super) notifier: String,
@@ -58,7 +61,7 @@ impl Tell {
         notices: flume::Sender<Notice>,
         (events, clock, stop): (&EventSender, &Clock, &Stop),
         host: String,
-    ) -> (Self, Vec<(notify::Options, Box<dyn notify::Deliver>)>) {
+    ) -> (Self, Durable) {
         let (mut notifiers, mut durable) = (Vec::new(), Vec::new());
         let mut lines = HashMap::new();
         for options in &plan.notifiers {
@@ -182,7 +185,7 @@ impl LineOut {
         // Without the thread a line that does not go out at once is told of as one that did not.
         let _ = thread.spawn(move || {
             while let Ok(line) = lines.recv() {
-                deliver(&of_thread, line, &watch);
+                deliver(&of_thread, &line, &watch);
                 // Release: the next line goes out behind this one.
                 counted.fetch_sub(1, Ordering::Release);
             }
@@ -214,9 +217,9 @@ impl LineOut {
 }
 
 /// Sends a line as soon as the device takes it.
-fn deliver(outlet: &Outlet, line: Vec<u8>, (source, events, clock, stop): &Watch) {
+fn deliver(outlet: &Outlet, line: &[u8], (source, events, clock, stop): &Watch) {
     let until = Instant::now() + LINE_PATIENCE;
-    let mut rest = line.as_slice();
+    let mut rest = line;
     let reason = loop {
         let error = match outlet.send(rest, WRITE) {
             Ok(()) => return,

@@ -81,6 +81,11 @@ fn every_mistake_is_told_at_once() {
 }
 
 #[test]
+fn every_mistake_of_rules_notifiers_and_silences_is_told() {
+    insta::assert_snapshot!(said(include_str!("wrong_alerts.toml")));
+}
+
+#[test]
 fn what_is_no_toml_is_told_with_its_place() {
     insta::assert_snapshot!(said("[run\ndata_dir = \"x\"\n[source.a]\nrate_hz = = 5\n"));
 }

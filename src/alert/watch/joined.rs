@@ -82,7 +82,7 @@ impl Joined {
             });
             Evaluation {
                 inputs: places.collect(),
-                expression: condition.expression.clone(),
+                expression: (*condition.expression).clone(),
                 out: Vec::new(),
             }
         };

@@ -21,8 +21,8 @@ use crate::latency::Latency;
 use crate::pipeline::{Notice, Run};
 
 /// Sources of background traffic, and frames a second of each; one channel a frame.
-const BACKGROUND: usize = 16;
-const BACKGROUND_HZ: f64 = 9375.0;
+pub(super) const BACKGROUND: usize = 16;
+pub(super) const BACKGROUND_HZ: f64 = 9375.0;
 
 /// Pressure held between steps, and at a step: on either side of the rule's limits.
 const LOW_BAR: f64 = 1.0;
@@ -160,14 +160,19 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     })
 }
 
-fn plan(data_dir: &Path) -> anyhow::Result<Plan> {
+/// The configuration of the other traffic.
+pub(super) fn background() -> String {
     let background = (0..BACKGROUND).map(|n| {
         let priority = ["high", "normal", "bulk"][n % 3];
         VIBRATION
             .replace("SOURCE", &format!("background{n}"))
             .replace("PRIORITY", priority)
     });
-    let text: String = background.chain([CHAMBER.to_owned()]).collect();
+    background.collect()
+}
+
+fn plan(data_dir: &Path) -> anyhow::Result<Plan> {
+    let text = background() + CHAMBER;
     let mut plan = config::parse("bench latency", &text).map_err(|m| anyhow::anyhow!("{m}"))?;
     plan.move_to(data_dir);
     // The journal is what is measured here; the store follows it in its own time.

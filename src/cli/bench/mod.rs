@@ -1,6 +1,7 @@
 //! `kymo bench`: each benchmark is one command, checks its own answer, and measures in the same
 //! run the limit that it is held against, so that a noisy machine disturbs both alike.
 
+mod interlock;
 mod latency;
 mod memory;
 mod serial;
@@ -21,6 +22,7 @@ answer is wrong: a ledger out of balance, a value not as sent.\n\n  \
 kymo bench memory             generators → lanes → stage (statistics, a rule a channel) → thrown away\n  \
 kymo bench serial             devices flooding pseudo-terminals → the whole pipeline with journal\n  \
 kymo bench latency            150,000 samples/s over 16 sources, and a step that must fire a rule\n  \
+kymo bench interlock          a device crosses its limit, and receives its stop bytes\n  \
 kymo bench store              the journal → Parquet segments, and one minute of one channel out of them")]
 pub(super) struct Args {
     /// Which one.
@@ -57,6 +59,8 @@ enum Name {
     Serial,
     /// From a byte written on a pseudo-terminal to the alert.
     Latency,
+    /// From a value written on a pseudo-terminal to the stop bytes there.
+    Interlock,
     /// From the journal into Parquet, and a range out of it.
     Store,
 }
@@ -105,6 +109,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         Name::Memory => memory::run(args)?,
         Name::Serial => serial::run(args)?,
         Name::Latency => latency::run(args)?,
+        Name::Interlock => interlock::run(args)?,
         Name::Store => store::run(args)?,
     };
     if args.json {

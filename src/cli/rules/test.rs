@@ -169,7 +169,9 @@ fn describe(plan: &Plan, outcome: &Outcome) -> Value {
 
 /// How long a rule was an alert, s. The sum of nothing is −0 in Rust, which nobody wants to read.
 fn seconds(episodes: &[Episode]) -> f64 {
-    episodes.iter().fold(0.0, |sum, episode| sum + episode.seconds)
+    episodes
+        .iter()
+        .fold(0.0, |sum, episode| sum + episode.seconds)
 }
 
 /// How long an alert was one, as people read it.
