@@ -108,7 +108,8 @@ fn collect(out: &Frames, decoded: &mut Decoded) {
     }
     decoded.tally.corrupt_frames += out.tally.corrupt_frames;
     decoded.tally.skipped_bytes += out.tally.skipped_bytes;
-    decoded.tally.lost_frames += out.tally.lost_frames;
+    let lost = out.tally.lost_frames;
+    decoded.tally.lost_frames = decoded.tally.lost_frames.saturating_add(lost);
 }
 
 /// The stretches of `bytes` that end with `delimiter`, as (start, end behind the delimiter), and

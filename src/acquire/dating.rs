@@ -74,6 +74,8 @@ struct Device {
     stamp_ns: i64,
     /// Raw time of the last frame: how long a loss lasted.
     last_raw_ns: Option<i64>,
+    /// Device and raw time of the last frame, if it has not been observed: a read that filled a block may have more.
+    latest: Option<(i64, i64)>,
     late: Latency,
     published_ns: i64,
     counts: Arc<SourceCounts>,
@@ -93,6 +95,7 @@ impl Dating {
             frame: 0,
             stamp_ns: 0,
             last_raw_ns: None,
+            latest: None,
             late: Latency::default(),
             published_ns: i64::MIN,
             counts: Arc::clone(counts),
@@ -137,6 +140,9 @@ impl Dating {
     ) {
         let count = frames.len() - first;
         if count == 0 {
+            if let Some(device) = self.device.as_mut().filter(|_| is_all) {
+                device.observe_latest();
+            }
             return;
         }
         if frames.given_ns().len() > first {
@@ -236,8 +242,9 @@ impl Dating {
         }
         let last_raw_ns = raw_ns(count - 1);
         let times_ns = &mut undated.times_ns[run..];
+        device.latest = Some((times_ns[times_ns.len() - 1], last_raw_ns));
         if is_all || !device.fit.has_begun() {
-            device.observe(times_ns[times_ns.len() - 1], last_raw_ns);
+            device.observe_latest();
         }
         device.fit.date(times_ns);
         device.last_raw_ns = Some(last_raw_ns);
@@ -282,6 +289,7 @@ impl Device {
             unwrap.forget();
         }
         self.last_raw_ns = None;
+        self.latest = None;
     }
 
     /// The next frame, number `place` of its packet, with so many missing in front of it; false if its device time
@@ -339,7 +347,10 @@ impl Device {
     }
 
     #[allow(clippy::cast_possible_truncation)]
-    fn observe(&mut self, device_ns: i64, raw_ns: i64) {
+    fn observe_latest(&mut self) {
+        let Some((device_ns, raw_ns)) = self.latest.take() else {
+            return;
+        };
         let observed = self.fit.observe(device_ns, raw_ns);
         if !observed.began {
             self.late.record_ns(0, observed.late_ns as i64);

@@ -48,6 +48,8 @@ struct SourceFound {
     channels: usize,
     rate_hz: Option<f64>,
     samples_per_s: Option<f64>,
+    /// How its frames are dated: `raw`, `fitted`.
+    time: &'static str,
     /// What it sends.
     bytes_per_s: Option<f64>,
     /// What its line carries.
@@ -167,7 +169,11 @@ fn warn_of_rate(source: &Source, simulator: &kymo_simulators::Options, warnings:
     let kind = kymo_simulators::DEVICES
         .iter()
         .find(|kind| kind.name == simulator.device);
+    // What a device calls a frame is a packet, which may hold several of ours.
+    #[allow(clippy::cast_precision_loss)]
+    let frames = source.time.frames_per_packet as f64;
     let sends = simulator.rate_hz.or(kind.map(|kind| kind.rate_hz));
+    let sends = sends.map(|packets| packets * frames);
     if let (Some(sends), Some(said)) = (sends, source.rate_hz)
         && (sends - said).abs() > said * 1e-3
     {
@@ -277,6 +283,7 @@ fn found(
         channels,
         rate_hz: source.rate_hz,
         samples_per_s: source.rate_hz.map(|rate| rate * channels as f64),
+        time: if source.time.fitted { "fitted" } else { "raw" },
         bytes_per_s,
         line_bytes_per_s,
         lane_s,

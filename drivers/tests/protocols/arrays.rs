@@ -235,3 +235,25 @@ proptest! {
         prop_assert_eq!(first_channel(cut(build(kind), &bytes, &places, room)), single);
     }
 }
+
+/// Found by the fuzz target.
+#[test]
+fn jumps_of_a_wide_counter_add_up_without_overflow() {
+    let mut options = as_array(Kind::Slip);
+    options.checksum = None;
+    options.constants = Vec::new();
+    if let Some(counter) = &mut options.counter {
+        counter.scalar = Scalar::U64;
+    }
+    let packets = (0..4_u64).flat_map(|n| {
+        let mut packet = (n << 62).to_le_bytes().to_vec();
+        packet.extend([0, 0]);
+        crate::encode::slip(&packet)
+    });
+    let decoded = whole(
+        Options::Packet(options).build().unwrap(),
+        &packets.collect::<Vec<u8>>(),
+    );
+    assert_eq!(decoded.rows.len(), 4 * FRAMES);
+    assert_eq!(decoded.tally.lost_frames, u64::MAX);
+}

@@ -111,6 +111,16 @@ impl Lab {
             }
             done += count;
         }
+        if truths.len().is_multiple_of(block) {
+            // The block was full: the reader asks for more, and there is none.
+            self.dating.date(
+                &mut Frames::with_capacity(columns, block),
+                0,
+                0,
+                stamp,
+                true,
+            );
+        }
     }
 
     /// Reads for so long, of as many packets as make a millisecond.
@@ -206,7 +216,7 @@ fn thirty_ppm_and_a_millisecond_of_jitter_come_within_50_us_of_truth_by_the_rate
 
 #[test]
 fn an_array_with_a_timestamp_that_wraps_is_dated_within_50_us_of_truth() {
-    for (stamped_frame, block) in [(0, 1024), (7, 1024), (0, 5)] {
+    for (stamped_frame, block) in [(0, 1024), (7, 1024), (0, 5), (0, 1), (0, 8)] {
         let mut lab = Lab::new(
             TimeOptions {
                 stamped_frame,

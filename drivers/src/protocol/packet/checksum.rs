@@ -297,22 +297,22 @@ impl Engine {
             Self::Inverted8 => u64::from(!sum() & 0xFF),
             Self::Xor8 => u64::from(bytes.iter().fold(0_u8, |sum, b| sum ^ b)),
             Self::Fletcher16 => {
-                let (low, high) = two_sums(bytes.iter().map(|b| u32::from(*b)), (0, 0), 255);
+                let (low, high) = two_sums::<255>(bytes.iter().map(|b| u32::from(*b)), 0);
                 u64::from(high << 8 | low)
             }
             Self::Fletcher16Modulus256 => {
-                let (low, high) = two_sums(bytes.iter().map(|b| u32::from(*b)), (0, 0), 256);
+                let (low, high) = two_sums::<256>(bytes.iter().map(|b| u32::from(*b)), 0);
                 u64::from(high << 8 | low)
             }
             Self::Fletcher32 => {
                 let words = bytes.chunks(2);
                 let words =
                     words.map(|w| u32::from(w[0]) | u32::from(w.get(1).copied().unwrap_or(0)) << 8);
-                let (low, high) = two_sums(words, (0, 0), 65_535);
+                let (low, high) = two_sums::<65_535>(words, 0);
                 u64::from(high << 16 | low)
             }
             Self::Adler32 => {
-                let (low, high) = two_sums(bytes.iter().map(|b| u32::from(*b)), (1, 0), 65_521);
+                let (low, high) = two_sums::<65_521>(bytes.iter().map(|b| u32::from(*b)), 1);
                 u64::from(high << 16 | low)
             }
             Self::U8(crc) => crc.checksum(bytes).into(),
@@ -325,11 +325,11 @@ impl Engine {
     }
 }
 
-/// A sum, and the sum of its values on the way: Fletcher's and Adler's.
-fn two_sums(values: impl Iterator<Item = u32>, start: (u32, u32), modulus: u32) -> (u32, u32) {
-    values.fold(start, |(low, high), value| {
-        let low = (low + value) % modulus;
-        (low, (high + low) % modulus)
+/// A sum that begins at `start`, and the sum of its values on the way: Fletcher's and Adler's.
+fn two_sums<const MODULUS: u32>(values: impl Iterator<Item = u32>, start: u32) -> (u32, u32) {
+    values.fold((start, 0), |(low, high), value| {
+        let low = (low + value) % MODULUS;
+        (low, (high + low) % MODULUS)
     })
 }
 

@@ -193,7 +193,9 @@ impl Stream {
     fn good(&mut self, shape: &Shape, packet: &[u8], loss: Option<u64>, out: &mut Frames) {
         // A packet that came corrupt is counted as that, and not as lost too.
         let lost = loss.unwrap_or(0).saturating_sub(self.corrupt);
-        out.tally.lost_frames += lost.saturating_mul(shape.frames as u64);
+        let lost_frames = lost.saturating_mul(shape.frames as u64);
+        // Counters of 64 bits can claim as much with each packet.
+        out.tally.lost_frames = out.tally.lost_frames.saturating_add(lost_frames);
         self.started = true;
         self.counter = shape.counter.as_ref().map(|counter| counter.read(packet));
         (self.corrupt, self.skipped) = (0, false);
