@@ -7,6 +7,7 @@ mod disk;
 mod far_end;
 mod lab;
 mod plot;
+mod polled;
 mod query;
 mod run;
 mod store;
