@@ -257,3 +257,142 @@ proptest! {
         }
     }
 }
+
+const POLLED: &str = r#"
+[source.meters]
+link = { type = "serial", path = "/dev/ttyS0", baud = 9600 }
+[source.meters.protocol]
+type = "modbus"
+cycle = "1s"
+unit = 3
+order = "CDAB"
+[[source.meters.channel]]
+name = "volts"
+register = { at = 0, type = "f32", table = "input" }
+[[source.meters.channel]]
+name = "energy"
+register = { unit = 4, at = 6, type = "u64", order = "GHEFCDAB", every = 10 }
+[[source.meters.channel]]
+name = "tripped"
+register = { at = 9, bit = 3 }
+[source.dmm]
+link = { type = "usbtmc", path = "/dev/usbtmc0" }
+[source.dmm.protocol]
+type = "scpi"
+cycle = "100ms"
+identity = "^ACME,"
+start = ["CONF:VOLT:DC 10"]
+[[source.dmm.channel]]
+name = "volts"
+query = { ask = "READ?" }
+[[source.dmm.channel]]
+name = "amperes"
+query = { ask = "READ?", value = 1, scale = 1000 }
+"#;
+
+/// Buses and instruments that are polled, with what they do not say filled in.
+#[test]
+fn polled_devices_are_understood() {
+    use kymo_drivers::protocol::modbus::{Framing, Order, Scalar, Table};
+    use kymo_drivers::protocol::{Options, scpi::Identity};
+    let plan = parse("lab.toml", POLLED).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let Options::Modbus(bus) = &plan.sources[0].protocol else {
+        panic!("{:?}", plan.sources[0].protocol);
+    };
+    let Framing::Rtu { silence, .. } = bus.framing else {
+        panic!("{:?}", bus.framing);
+    };
+    // 3.5 characters of ten bits at 9600 baud.
+    assert_eq!(silence.as_micros(), 3645);
+    assert_eq!((bus.channels[0].unit, bus.channels[1].unit), (3, 4));
+    assert_eq!(bus.channels[0].table, Table::Input);
+    assert_eq!(Some(bus.channels[0].order), Order::named("CDAB", 4));
+    assert_eq!(bus.channels[1].every, 10);
+    assert_eq!(bus.channels[2].scalar, Scalar::Bit(3));
+    assert_eq!(plan.sources[0].rate_hz, Some(1.0), "the cycle is the rate");
+    let Options::Scpi(dmm) = &plan.sources[1].protocol else {
+        panic!("{:?}", plan.sources[1].protocol);
+    };
+    assert_eq!(dmm.queries.len(), 1, "channels share a question");
+    assert_eq!(dmm.channels[1].value, 1);
+    assert_eq!(dmm.identity, Identity::Pattern("^ACME,".to_owned()));
+}
+
+/// One mistake after the other in what is right: each is told with its key.
+#[test]
+fn mistakes_in_polled_devices_are_told_with_their_places() {
+    for (right, wrong, told) in [
+        (
+            "cycle = \"1s\"\n",
+            "",
+            "`source.meters.protocol.cycle` is missing",
+        ),
+        (
+            "unit = 3\n",
+            "unit = 0\n",
+            "units have the numbers 1 to 247",
+        ),
+        (
+            "order = \"CDAB\"\n",
+            "order = \"ABAB\"\n",
+            "is no order of bytes",
+        ),
+        (
+            "order = \"GHEFCDAB\"",
+            "order = \"GHEF\"",
+            "is no order of bytes",
+        ),
+        ("at = 9, bit = 3", "at = 9, bit = 16", "must be 0 to 15"),
+        (
+            "at = 9, bit = 3",
+            "at = 9, bit = 3, type = \"u16\"",
+            "is for type \"bit\" alone",
+        ),
+        (
+            "at = 0, type = \"f32\", table = \"input\"",
+            "at = 65535, type = \"f32\"",
+            "would end behind register 65535",
+        ),
+        (
+            "table = \"input\"",
+            "table = \"coil\"",
+            "only type \"bit\" is there",
+        ),
+        (
+            "register = { at = 9, bit = 3 }",
+            "",
+            "`source.meters.channel.register` is missing",
+        ),
+        (
+            "identity = \"^ACME,\"",
+            "identity = \"(\"",
+            "is no regular expression",
+        ),
+        ("CONF:VOLT:DC 10", "READ?", "nobody waits for its answer"),
+        (
+            "{ ask = \"READ?\" }",
+            "{ ask = \"READ\" }",
+            "it has no question mark",
+        ),
+        (
+            "value = 1, scale = 1000",
+            "value = 1, every = 2",
+            "one pace a question",
+        ),
+        (
+            "cycle = \"100ms\"",
+            "cycle = \"100ms\"\nwaveform = { type = \"i16\", sample_rate_hz = 1e6 }",
+            "the only channel of its source",
+        ),
+        (
+            "cycle = \"100ms\"",
+            "cycle = \"100ms\"\nbackoff = { first = \"2s\", max = \"1s\" }",
+            "shorter than the first",
+        ),
+    ] {
+        assert!(POLLED.contains(right), "{right}");
+        let text = POLLED.replacen(right, wrong, 1);
+        let said = said(&text);
+        assert!(said.contains(told), "{wrong}: {said}");
+    }
+}

@@ -9,6 +9,7 @@ mod disk;
 mod far_end;
 mod lab;
 mod plot;
+mod polled;
 mod query;
 mod receiver;
 mod run;

@@ -73,6 +73,9 @@ struct Asked {
     request: usize,
     expected: Expected,
     deadline_ns: i64,
+    /// Until then its answer may come although the deadline is over.
+    late_ns: i64,
+    sent_ns: i64,
     /// Something like an answer came, and its CRC is wrong.
     is_suspect: bool,
 }
@@ -153,6 +156,8 @@ impl Modbus {
             request,
             expected,
             deadline_ns,
+            late_ns: deadline_ns.saturating_add(self.timeout_ns),
+            sent_ns: self.now_ns,
             is_suspect: false,
         });
         deadline_ns
@@ -171,8 +176,9 @@ impl Modbus {
             self.stale_next = (self.stale_next + 1) % wire::STALE;
         }
         let unit = self.requests[asked.request].unit;
-        let hold_ns = if self.is_tcp { 0 } else { self.timeout_ns };
-        let failed = self.turns.failed(asked.request, self.now_ns, hold_ns);
+        // A transaction tells whose a late answer is.
+        let late_ns = (!self.is_tcp).then_some(asked.late_ns);
+        let failed = self.turns.failed(asked.request, self.now_ns, late_ns);
         if let Some(wait_ns) = failed {
             self.told.tell(format!(
                 "unit {unit} does not answer; it is asked again after {:.1} s, and then ever more seldom",
@@ -183,10 +189,13 @@ impl Modbus {
     }
 
     /// The request under way was answered.
-    fn answered(&mut self, request: usize, data: &[u8]) {
+    fn answered(&mut self, asked: &Asked, data: &[u8]) {
+        let request = asked.request;
         self.refused[request] = false;
         self.ended_ns = self.now_ns;
         let unit = self.requests[request].unit;
+        self.turns
+            .note_second(request, asked.sent_ns, asked.late_ns);
         if self.turns.answered(request) {
             for read in &self.reads[self.requests[request].reads.clone()] {
                 self.row[read.channel] = read.value(data);
@@ -198,7 +207,8 @@ impl Modbus {
     }
 
     /// The request under way was refused.
-    fn was_refused(&mut self, request: usize, code: u8) {
+    fn was_refused(&mut self, asked: &Asked, code: u8) {
+        let request = asked.request;
         self.tally.refused += 1;
         self.ended_ns = self.now_ns;
         let is_known = std::mem::replace(&mut self.refused[request], true);
@@ -216,6 +226,8 @@ impl Modbus {
                 wire::meaning(code)
             ));
         }
+        self.turns
+            .note_second(request, asked.sent_ns, asked.late_ns);
         if wire::is_gateways(code) {
             self.turns.lost(request, self.now_ns);
         } else {
@@ -240,7 +252,6 @@ impl Modbus {
             self.tally.skipped_bytes += input.len() as u64;
             return input.len();
         };
-        let request = asked.request;
         let (at, end) = match asked.expected.find(input, &self.stale) {
             Found::Nothing { from, is_suspect } => {
                 if is_suspect {
@@ -252,20 +263,14 @@ impl Modbus {
                 return from;
             }
             Found::Answer { at, data, end } => {
-                let bytes = asked.expected.bytes;
-                self.asked = None;
-                self.answered(request, &input[data..data + bytes]);
+                if let Some(asked) = self.asked.take() {
+                    self.answered(&asked, &input[data..data + asked.expected.bytes]);
+                }
                 (at, end)
             }
             Found::Refused { at, end, code } => {
-                self.asked = None;
-                self.was_refused(request, code);
-                (at, end)
-            }
-            Found::Wrong { at, end } => {
-                asked.is_suspect = true;
                 if let Some(asked) = self.asked.take() {
-                    self.give_up(&asked);
+                    self.was_refused(&asked, code);
                 }
                 (at, end)
             }
@@ -341,7 +346,7 @@ impl Protocol for Modbus {
             // Its frame first: the next cycle writes over it.
             return Some(now_ns);
         }
-        let next = self.turns.next(&self.requests, now_ns);
+        let next = self.turns.next(now_ns);
         if let Some(cycles) = self.turns.take_left_out() {
             self.told.tell(format!(
                 "a cycle takes longer than it may: {cycles} were left out"

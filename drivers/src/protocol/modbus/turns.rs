@@ -28,6 +28,10 @@ pub(super) struct Turns {
     waits: Waits,
     units: Vec<Unit>,
     turns: Vec<Turn>,
+    /// Which requests look the same: each has the number of the first that looks like it.
+    alike: Vec<usize>,
+    /// For each such number: an answer to this request may still come until then.
+    strays: Vec<Option<(usize, i64)>>,
     /// The place of each request's unit.
     unit_of: Vec<usize>,
     /// In how many cycles each request is sent once.
@@ -48,8 +52,6 @@ struct Unit {
     down: Option<Down>,
     /// It failed in this cycle.
     is_behind: bool,
-    /// An answer to this request may still come until then.
-    stray: Option<(usize, i64)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +78,15 @@ impl Turns {
             waits: Waits::new(options.backoff_first, options.backoff_max),
             units: vec![Unit::default(); units],
             turns: vec![Turn::Over; requests.len()],
+            alike: requests
+                .iter()
+                .enumerate()
+                .map(|(place, request)| {
+                    let first = requests.iter().position(|other| other.looks_like(request));
+                    first.unwrap_or(place)
+                })
+                .collect(),
+            strays: vec![None; requests.len()],
             unit_of: requests.iter().map(|r| r.unit_place).collect(),
             every: requests.iter().map(|r| r.every.max(1)).collect(),
             cycle: 0,
@@ -91,6 +102,7 @@ impl Turns {
     pub(super) fn reset(&mut self) {
         self.units.fill(Unit::default());
         self.turns.fill(Turn::Over);
+        self.strays.fill(None);
         (self.is_open, self.is_done, self.probe) = (false, false, None);
         (self.left_out, self.left_out_told) = (0, false);
     }
@@ -113,7 +125,7 @@ impl Turns {
     }
 
     /// Nothing is under way: what is next?
-    pub(super) fn next(&mut self, requests: &[Request], now_ns: i64) -> Next {
+    pub(super) fn next(&mut self, now_ns: i64) -> Next {
         if !self.is_open && now_ns >= self.next_cycle_ns {
             self.begin(now_ns);
             if self.is_done {
@@ -122,7 +134,7 @@ impl Turns {
             }
         }
         if self.is_open {
-            return self.next_due(requests, now_ns);
+            return self.next_due(now_ns);
         }
         self.next_probe(now_ns)
     }
@@ -160,19 +172,12 @@ impl Turns {
     }
 
     /// The next request of an open cycle.
-    fn next_due(&self, requests: &[Request], now_ns: i64) -> Next {
+    fn next_due(&self, now_ns: i64) -> Next {
         let due = (0..self.turns.len()).filter(|r| self.turns[*r] != Turn::Over);
         let (mut best, mut soonest_ns) = (None, i64::MAX);
         for request in due {
             let unit = &self.units[self.unit_of[request]];
-            let ready_ns = match unit.stray {
-                Some((stray, until_ns))
-                    if stray != request && requests[stray].looks_like(&requests[request]) =>
-                {
-                    until_ns
-                }
-                _ => now_ns,
-            };
+            let ready_ns = self.ready_ns(request, now_ns);
             soonest_ns = soonest_ns.min(ready_ns);
             let key = (unit.is_behind, request);
             if ready_ns <= now_ns && best.is_none_or(|best| key < best) {
@@ -180,6 +185,14 @@ impl Turns {
             }
         }
         best.map_or(Next::Wait(soonest_ns), |(_, request)| Next::Ask(request))
+    }
+
+    /// When the request may be sent: no answer to one that looks the same may be on its way.
+    fn ready_ns(&self, request: usize, now_ns: i64) -> i64 {
+        match self.strays[self.alike[request]] {
+            Some((stray, until_ns)) if stray != request => until_ns.max(now_ns),
+            _ => now_ns,
+        }
     }
 
     /// The unit that is down and has waited longest, if there is time for it.
@@ -200,6 +213,9 @@ impl Turns {
         let request =
             best.and_then(|(_, place)| self.unit_of.iter().position(|unit| *unit == place));
         match request {
+            Some(request) if self.ready_ns(request, now_ns) > now_ns => {
+                Next::Wait(self.ready_ns(request, now_ns).min(self.next_cycle_ns))
+            }
             Some(request) => {
                 self.probe = Some(request);
                 Next::Ask(request)
@@ -226,12 +242,27 @@ impl Turns {
         self.answered(request);
     }
 
-    /// The request got no answer, and one may still come for `hold_ns`. If that makes the unit count as
+    /// The request was answered. Had it been sent before, and not so long ago that no answer to that could be on its
+    /// way, then there is a second one to come.
+    pub(super) fn note_second(&mut self, request: usize, sent_ns: i64, late_ns: i64) {
+        if let Some((stray, until_ns)) = &mut self.strays[self.alike[request]]
+            && *stray == request
+            && *until_ns > sent_ns
+        {
+            *until_ns = late_ns;
+        }
+    }
+
+    /// The request got no answer, and one may still come until `late_ns`. If that makes the unit count as
     /// down: how long it is left alone.
-    pub(super) fn failed(&mut self, request: usize, now_ns: i64, hold_ns: i64) -> Option<i64> {
-        let unit = &mut self.units[self.unit_of[request]];
-        if hold_ns > 0 {
-            unit.stray = Some((request, now_ns.saturating_add(hold_ns)));
+    pub(super) fn failed(
+        &mut self,
+        request: usize,
+        now_ns: i64,
+        late_ns: Option<i64>,
+    ) -> Option<i64> {
+        if let Some(late_ns) = late_ns {
+            self.strays[self.alike[request]] = Some((request, late_ns));
         }
         let Turn::Due(failures) = self.turns[request] else {
             self.lost(request, now_ns);
@@ -239,7 +270,7 @@ impl Turns {
         };
         if failures < self.retries && self.probe.is_none() {
             self.turns[request] = Turn::Due(failures + 1);
-            unit.is_behind = true;
+            self.units[self.unit_of[request]].is_behind = true;
             return None;
         }
         Some(self.lost(request, now_ns))

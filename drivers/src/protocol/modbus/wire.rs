@@ -34,10 +34,8 @@ pub(super) enum Found {
     Answer { at: usize, data: usize, end: usize },
     /// The unit refuses, with this exception code.
     Refused { at: usize, end: usize, code: u8 },
-    /// An answer to this very request that does not say what was asked (TCP only).
-    Wrong { at: usize, end: usize },
     /// Not yet; an answer may begin at `from`, and what is before it is none. `is_suspect`: among that is
-    /// what looked like the answer, and its CRC is wrong.
+    /// what looked like the answer, and its CRC is wrong, or its transaction is right and the rest is not.
     Nothing { from: usize, is_suspect: bool },
 }
 
@@ -102,10 +100,6 @@ impl Expected {
                 Look::Refused(code, bytes) => {
                     let end = at + bytes;
                     return Found::Refused { at, end, code };
-                }
-                Look::Wrong(bytes) => {
-                    let end = at + bytes;
-                    return Found::Wrong { at, end };
                 }
             }
             at += 1;
@@ -188,7 +182,7 @@ impl Expected {
             {
                 Look::Answer(9, whole)
             }
-            _ => Look::Wrong(whole),
+            _ => Look::Suspect,
         }
     }
 }
@@ -198,7 +192,7 @@ enum Look {
     No,
     /// It may be an answer once there are more bytes.
     Partial,
-    /// It looked like an answer, and its CRC is wrong.
+    /// It looked like an answer, and is none.
     Suspect,
     /// A late answer of so many bytes.
     Pass(usize),
@@ -206,8 +200,6 @@ enum Look {
     Answer(usize, usize),
     /// The code, and the length.
     Refused(u8, usize),
-    /// So many bytes.
-    Wrong(usize),
 }
 
 /// What an exception means (Modbus Application Protocol V1.1b3, 7).

@@ -8,7 +8,7 @@
 //!
 //! **Always holds.** A late answer is not taken for the next one's: after a time-out, or an answer that is none, it is
 //! asked who it is again, and whatever comes before that answer is passed over. Where that is not to be asked, the line must
-//! be quiet for another time-out. Then its errors are read, counted and told. A query that is not answered is left out
+//! be quiet for another time-out. What cannot be told is an answer later than two time-outs. Then its errors are read, counted and told. A query that is not answered is left out
 //! at waits that double, and so is an instrument. No answer takes more memory than [`ANSWER_BYTES_MAX`], a
 //! waveform none at all.
 //!
@@ -57,6 +57,8 @@ pub struct Scpi {
     asked: Option<Asked>,
     /// How it answered when it was asked who it is.
     identity: Vec<u8>,
+    /// How often it was asked, and has not said, who it is.
+    whos: u32,
     /// It did not answer when it was asked for errors, and is not asked again.
     errors_off: bool,
     /// Samples of a block that broke off.
@@ -67,6 +69,8 @@ pub struct Scpi {
     now_ns: i64,
     seen_ns: i64,
     heard_ns: i64,
+    /// The last question ended without its answer.
+    ended_ns: i64,
     left: usize,
     tally: Tally,
     told: Told,
@@ -89,6 +93,9 @@ enum Step {
 struct Asked {
     what: What,
     deadline_ns: i64,
+    sent_ns: i64,
+    /// It said who it is, and was asked more often than it said so.
+    is_known: bool,
     /// Part of an answer came that cannot be one.
     is_bad: bool,
     /// What came instead of an answer.
@@ -141,6 +148,7 @@ impl Scpi {
             wait_ns: None,
             asked: None,
             identity: Vec::new(),
+            whos: 0,
             errors_off: false,
             cut_off: 0,
             row: vec![f64::NAN; options.channels.len()],
@@ -149,6 +157,7 @@ impl Scpi {
             now_ns: i64::MIN,
             seen_ns: i64::MIN,
             heard_ns: i64::MIN,
+            ended_ns: i64::MIN,
             left: 0,
             tally: Tally::default(),
             told: Told::default(),
@@ -160,11 +169,45 @@ impl Scpi {
         self.asked = Some(Asked {
             what,
             deadline_ns,
+            sent_ns: self.now_ns,
+            is_known: false,
             is_bad: false,
             instead: None,
             block: None,
         });
         deadline_ns
+    }
+
+    fn ask_who(&mut self, what: What) -> i64 {
+        self.whos = self.whos.saturating_add(1);
+        self.ask(what)
+    }
+
+    /// It said who it is. As often as it was asked, if it can be: what else is late comes before the last time.
+    fn recognised(&mut self) {
+        self.whos = self.whos.saturating_sub(1);
+        let Some(asked) = &mut self.asked else { return };
+        if self.whos > 0 {
+            asked.is_known = true;
+            asked.deadline_ns = (asked.sent_ns).saturating_add(self.timeout_ns.saturating_mul(2));
+            return;
+        }
+        let what = asked.what;
+        self.asked = None;
+        self.known(what);
+    }
+
+    /// It is known to listen, and nothing else of it is on its way.
+    fn known(&mut self, what: What) {
+        self.whos = 0;
+        if self.wait_ns.take().is_some() {
+            self.told.tell("answers again".to_owned());
+        }
+        if what == What::Identity {
+            self.step = Step::Start(0);
+        } else {
+            self.go_on();
+        }
     }
 
     /// What comes after the instrument is known to listen.
@@ -178,6 +221,11 @@ impl Scpi {
 
     /// The question under way got no answer.
     fn give_up(&mut self, asked: Asked) {
+        if asked.is_known {
+            self.known(asked.what);
+            return;
+        }
+        self.ended_ns = self.now_ns;
         let is_cut_off = asked.block.is_some();
         if asked.is_bad || is_cut_off {
             self.tally.corrupt_frames += 1;
@@ -240,16 +288,10 @@ impl Scpi {
         self.queries.give_up_cycle();
     }
 
-    /// It answers.
-    fn found(&mut self) {
-        if self.wait_ns.take().is_some() {
-            self.told.tell("answers again".to_owned());
-        }
-    }
-
     /// The answer was none: whatever else is on its way is passed over.
     fn was_bad(&mut self, query: usize) {
         self.tally.corrupt_frames += 1;
+        self.ended_ns = self.now_ns;
         self.asked = None;
         self.queries.over(query);
         self.step = Step::Sync;
@@ -280,10 +322,8 @@ impl Scpi {
                     None => answer::has_four_fields(text),
                 };
                 if is_right && !asked.is_bad {
-                    self.asked = None;
                     text.clone_into(&mut self.identity);
-                    self.found();
-                    self.step = Step::Start(0);
+                    self.recognised();
                 } else {
                     asked.instead = Some(shown(text));
                     asked.is_bad = false;
@@ -293,9 +333,7 @@ impl Scpi {
             What::Sync => {
                 if text.ends_with(&self.identity) && !self.identity.is_empty() {
                     self.tally.skipped_bytes += (text.len() - self.identity.len()) as u64;
-                    self.asked = None;
-                    self.found();
-                    self.go_on();
+                    self.recognised();
                 } else {
                     asked.is_bad = false;
                     self.tally.skipped_bytes += line.len() as u64;
@@ -447,7 +485,7 @@ impl Scpi {
                         continue;
                     };
                     out.extend_from_slice(who);
-                    return self.ask(What::Identity);
+                    return self.ask_who(What::Identity);
                 }
                 Step::Start(place) => {
                     let Some(command) = self.start.get(place) else {
@@ -462,9 +500,10 @@ impl Scpi {
                 Step::Sync => {
                     if let Some(who) = &self.who {
                         out.extend_from_slice(who);
-                        return self.ask(What::Sync);
+                        return self.ask_who(What::Sync);
                     }
-                    let quiet_ns = self.heard_ns.saturating_add(self.timeout_ns);
+                    let last_ns = self.heard_ns.max(self.ended_ns);
+                    let quiet_ns = last_ns.saturating_add(self.timeout_ns);
                     if self.now_ns < quiet_ns {
                         return quiet_ns;
                     }
@@ -547,6 +586,7 @@ impl Protocol for Scpi {
         self.hold_ns = i64::MIN;
         self.wait_ns = None;
         self.asked = None;
+        self.whos = 0;
         self.errors_off = false;
         self.cut_off = 0;
         self.row.fill(f64::NAN);
