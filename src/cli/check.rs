@@ -1,5 +1,6 @@
 //! `kymo check`: what a configuration would do, and whether it can work.
 
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use kymo_drivers::link;
@@ -50,8 +51,8 @@ struct SourceFound {
     samples_per_s: Option<f64>,
     /// What it sends.
     bytes_per_s: Option<f64>,
-    /// What its line carries.
-    line_bytes_per_s: f64,
+    /// What its line carries; `None`: a link that has no pace of its own.
+    line_bytes_per_s: Option<f64>,
     /// How long its lanes take it in while the stage stands still.
     lane_s: Option<f64>,
     /// How long the queue in front of the journal takes it in while the disk stands still.
@@ -194,29 +195,50 @@ fn look_at(source: &Source, plan: &Plan, warnings: &mut Vec<String>) -> SourceFo
             )
         }
     };
-    let line_bytes_per_s = 1e9 / ns_per_byte;
+    let line_bytes_per_s = (ns_per_byte > 0.0).then(|| 1e9 / ns_per_byte);
     let bytes_per_s = source
         .rate_hz
         .zip(source.frame_bytes)
         .map(|(rate, bytes)| rate * bytes as f64);
-    if let Some(sent) = bytes_per_s.filter(|sent| *sent > line_bytes_per_s * LINE_SHARE_MAX) {
+    if let (Some(sent), Some(line)) = (bytes_per_s, line_bytes_per_s)
+        && sent > line * LINE_SHARE_MAX
+    {
         warn(format!(
             "it sends {}/s, and its line carries {}/s: {:.0} %; raise the baud rate on both sides",
             bytes(sent),
-            bytes(line_bytes_per_s),
-            sent / line_bytes_per_s * 100.0
+            bytes(line),
+            sent / line * 100.0
         ));
     }
-    let Link::Device(link::Options::Serial(serial)) = &source.link else {
-        return found(source, plan, link, bytes_per_s, line_bytes_per_s, &mut warn);
-    };
-    if !serial.path.exists() {
-        let path = serial.path.display();
-        warn(format!(
-            "{path} is not there now; `kymo run` waits for it, `kymo ports` lists what is"
-        ));
+    if let Link::Device(options) = &source.link {
+        missing(options).into_iter().for_each(&mut warn);
     }
     found(source, plan, link, bytes_per_s, line_bytes_per_s, &mut warn)
+}
+
+/// What of a link is not as it should be on this host now.
+fn missing(options: &link::Options) -> Option<String> {
+    let (path, is_right, what, help) = match options {
+        link::Options::Serial(serial) => {
+            let help = "`kymo run` waits for it, `kymo ports` lists what is";
+            (&serial.path, serial.path.exists(), "there", help)
+        }
+        link::Options::Fifo(fifo) => {
+            let kind = std::fs::metadata(&fifo.path).map(|found| found.file_type().is_fifo());
+            (
+                &fifo.path,
+                kind.unwrap_or(false),
+                "a FIFO",
+                "`mkfifo` makes one",
+            )
+        }
+        link::Options::File(file) => {
+            let help = "`kymo run` waits for it";
+            (&file.path, file.path.is_file(), "a plain file", help)
+        }
+        _ => return None,
+    };
+    (!is_right).then(|| format!("{} is not {what} now; {help}", path.display()))
 }
 
 #[allow(clippy::cast_precision_loss)]
@@ -225,7 +247,7 @@ fn found(
     plan: &Plan,
     link: String,
     bytes_per_s: Option<f64>,
-    line_bytes_per_s: f64,
+    line_bytes_per_s: Option<f64>,
     warn: &mut impl FnMut(String),
 ) -> SourceFound {
     let priority = source.channels.iter().map(|channel| channel.priority).min();

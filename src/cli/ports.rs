@@ -72,7 +72,7 @@ fn configured(plan: &Plan) -> Vec<(String, std::path::PathBuf)> {
             Link::Device(link::Options::Serial(serial)) => {
                 Some((source.name.clone(), serial.path.clone()))
             }
-            Link::Simulator { .. } => None,
+            _ => None,
         })
         .collect()
 }

@@ -60,7 +60,11 @@ pub(super) fn read(
         }
         channels.push((channel, text));
     }
-    let starts_whole = matches!(link, Some(Link::Simulator { .. }));
+    let starts_whole = match &link {
+        Some(Link::Simulator { .. }) => true,
+        Some(Link::Device(options)) => options.starts_whole(),
+        None => false,
+    };
     let protocol = protocol::read(section, &channels, starts_whole);
     let names: Vec<String> = channels.iter().map(|(_, name)| name.clone()).collect();
     let plans = read_channels(&channels, &names, priority, &priorities, protocol.as_ref());
@@ -74,7 +78,7 @@ pub(super) fn read(
         duration((Duration::ZERO, Duration::from_secs(60))),
     );
     let reconnect = reconnect(section);
-    let commands = commands(section);
+    let commands = commands(section, link.as_ref());
     let keep = super::keep(section);
     section.finish();
 
@@ -151,10 +155,19 @@ fn reconnect(section: &Section<'_>) -> ReconnectOptions {
 }
 
 /// `[source.NAME.commands]`
-fn commands(section: &Section<'_>) -> Commands {
+fn commands(section: &Section<'_>, link: Option<&Link>) -> Commands {
     let Some(table) = section.table("commands") else {
         return Commands::default();
     };
+    if let Some(Link::Device(options)) = link
+        && !options.can_send()
+    {
+        let wrong = Wrong::new(
+            format!("are to be sent, and nothing can be sent over {options}"),
+            "leave them out, or, for UDP, say `to` whom",
+        );
+        section.wrong("commands", table.span.clone(), &wrong);
+    }
     let list = |key| {
         table
             .get(key, messages)

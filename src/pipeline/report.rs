@@ -104,6 +104,9 @@ impl Report {
                 source.corrupt_frames,
                 source.skipped_bytes,
             );
+            for (error, count) in source.line_errors.iter().flatten() {
+                let _ = writeln!(text, "{:<width$}  below the link: {error} {count}", "");
+            }
             for (reason, count) in &source.dropped {
                 let _ = writeln!(text, "{:<width$}  dropped {count} samples: {reason}", "");
             }

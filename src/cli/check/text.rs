@@ -34,8 +34,9 @@ impl Found {
         for source in &self.sources {
             let rate = |value: Option<f64>| value.map_or_else(dash, |value| format!("{value:.0}"));
             let flow = |value: Option<f64>| value.map_or_else(dash, |v| format!("{}/s", bytes(v)));
-            let share = source.bytes_per_s.map_or_else(String::new, |sent| {
-                format!("{:.0} %", sent / source.line_bytes_per_s * 100.0)
+            let share = source.bytes_per_s.zip(source.line_bytes_per_s);
+            let share = share.map_or_else(String::new, |(sent, line)| {
+                format!("{:.0} %", sent / line * 100.0)
             });
             let _ = writeln!(
                 text,
@@ -45,7 +46,7 @@ impl Found {
                 rate(source.rate_hz),
                 rate(source.samples_per_s),
                 flow(source.bytes_per_s),
-                flow(Some(source.line_bytes_per_s)),
+                flow(source.line_bytes_per_s),
                 source.lane_s.map_or_else(dash, span),
                 source.journal_queue_s.map_or_else(dash, span),
                 source.disk_bytes_per_day.map_or_else(dash, bytes),

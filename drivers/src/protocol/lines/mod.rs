@@ -148,4 +148,8 @@ impl Protocol for Lines {
             ..Stream::default()
         };
     }
+
+    fn boundary(&mut self) {
+        (self.stream.aligned, self.stream.overlong) = (true, false);
+    }
 }

@@ -36,6 +36,11 @@ impl Cobs {
         (self.aligned, self.overlong) = (false, false);
     }
 
+    /// What comes next is the beginning of a packet, as if a delimiter stood before it.
+    pub(super) fn begin(&mut self) {
+        (self.aligned, self.overlong) = (true, false);
+    }
+
     /// The longest packet as encoded, its delimiter left out: a byte for every 254, and one.
     pub(super) fn encoded_max(&self) -> usize {
         self.length_max + self.length_max / 254 + 1

@@ -98,6 +98,13 @@ impl Protocol for Packet {
             Mode::Cobs(cobs) => cobs.reset(),
         }
     }
+
+    fn boundary(&mut self) {
+        match &mut self.framing {
+            Mode::Sync(sync) => sync.reset(),
+            Mode::Cobs(cobs) => cobs.begin(),
+        }
+    }
 }
 
 impl Stream {
