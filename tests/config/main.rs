@@ -1,5 +1,7 @@
 //! The configuration: what is right becomes a plan, what is wrong is told with its place, all at once.
 
+mod links;
+
 use std::time::Duration;
 
 use kymo::config::plan::{Link, Plan};
