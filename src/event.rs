@@ -8,6 +8,7 @@
 use std::fmt;
 
 use kymo_drivers::block::SourceId;
+use kymo_drivers::link::LineErrors;
 
 use crate::lanes::StageGate;
 
@@ -58,6 +59,21 @@ pub enum EventKind {
         /// In words.
         what: String,
     },
+    /// Something was lost below the link: the device sent it, or somebody did, and Kymo never saw it.
+    LineErrors {
+        /// What, since the last such event.
+        errors: LineErrors,
+    },
+    /// The link has something to tell that is no error: a setting that it does not support, a peer refused.
+    Note {
+        /// What.
+        what: String,
+    },
+    /// There is no more to come: a file was read to its end.
+    Finished {
+        /// What the link said of it.
+        reason: String,
+    },
     /// The reader's thread broke: a mistake in Kymo. The source is lost for this run.
     Failed,
     /// The host's wall clock was set. The times of samples go on as before.
@@ -78,6 +94,9 @@ impl EventKind {
             Self::Silent { .. } => "silent",
             Self::NotSent { .. } => "not_sent",
             Self::Told { .. } => "told",
+            Self::LineErrors { .. } => "line_errors",
+            Self::Note { .. } => "note",
+            Self::Finished { .. } => "finished",
             Self::Failed => "failed",
             Self::ClockStepped { .. } => "clock_stepped",
         }
@@ -110,6 +129,12 @@ impl fmt::Display for EventKind {
                 write!(f, "{what} did not reach the device: {reason}")
             }
             Self::Told { what } => write!(f, "{what}"),
+            Self::LineErrors { errors } => {
+                let told = errors.iter().map(|(error, count)| error.text(count));
+                write!(f, "below the link: {}", told.collect::<Vec<_>>().join(", "))
+            }
+            Self::Note { what } => write!(f, "{what}"),
+            Self::Finished { reason } => write!(f, "finished: {reason}"),
             #[allow(clippy::cast_precision_loss)]
             Self::ClockStepped { step_ns } => write!(
                 f,

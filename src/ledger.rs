@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use kymo_drivers::block::{GapReason, SourceId};
 use kymo_drivers::frames::Tally;
+use kymo_drivers::link::{LineError, LineErrors};
 use serde::Serialize;
 
 /// Reasons that are a drop: the sample was there and was given up. The others name samples that
@@ -51,6 +52,9 @@ struct ReaderCounts {
     reconnects: AtomicU64,
     blocked_ns: AtomicU64,
     clock: ClockCounts,
+    /// Whether the link can know of errors below it.
+    line_watched: AtomicBool,
+    line_errors: [AtomicU64; LineError::ALL.len()],
 }
 
 /// The figures of a device's clock; each stands alone, and one may be newer than the next.
@@ -115,6 +119,14 @@ impl SourceCounts {
     /// Bytes of a frame whose end never came: the link ended in the middle of it.
     pub fn add_skipped(&self, bytes: usize) {
         add(&self.reader.skipped_bytes, bytes as u64);
+    }
+
+    /// The link can know of errors below it, and found these since it was last asked.
+    pub fn add_line_errors(&self, errors: &LineErrors) {
+        self.reader.line_watched.store(true, Ordering::Relaxed);
+        for (error, count) in errors.iter() {
+            add(&self.reader.line_errors[error as usize], count);
+        }
     }
 
     /// The device came back.
@@ -217,6 +229,13 @@ impl SourceCounts {
             refused: get(&reader.refused),
             reconnects: get(&reader.reconnects),
             blocked_ms: get(&reader.blocked_ns) / 1_000_000,
+            line_errors: reader.line_watched.load(Ordering::Relaxed).then(|| {
+                let counts = LineError::ALL.iter().zip(&reader.line_errors);
+                let counts = counts.filter(|(_, count)| get(count) > 0);
+                counts
+                    .map(|(error, count)| (error.name().to_owned(), get(count).into()))
+                    .collect()
+            }),
             journaled: self.journaled(),
             clock: self.clock().map(ClockReport::new),
             dropped: DROP_REASONS
@@ -344,6 +363,8 @@ pub struct SourceReport {
     pub reconnects: u64,
     /// How long the reader waited for room in its lanes, ms.
     pub blocked_ms: u64,
+    /// What went wrong below the link, by kind; nothing: the link cannot tell.
+    pub line_errors: Option<serde_json::Map<String, serde_json::Value>>,
     /// Samples on disk.
     pub journaled: u64,
     /// The device's clock, where frames are dated by it.
@@ -383,6 +404,24 @@ mod tests {
             .source(SourceId(0))
             .add_dropped(GapReason::LaneFull, 5);
         assert!(ledger.totals(0).balanced);
+    }
+
+    #[test]
+    fn a_line_that_cannot_tell_of_errors_is_not_one_without_errors() {
+        let counts = SourceCounts::default();
+        assert_eq!(counts.snapshot().line_errors, None);
+        counts.add_line_errors(&LineErrors::default());
+        assert_eq!(
+            counts.snapshot().line_errors,
+            Some(serde_json::Map::default())
+        );
+        let mut errors = LineErrors::default();
+        errors.add(LineError::Overrun, 3);
+        counts.add_line_errors(&errors);
+        counts.add_line_errors(&errors);
+        let report = counts.snapshot().line_errors.expect("it can tell");
+        assert_eq!(report["overrun"], 6);
+        assert_eq!(report.len(), 1);
     }
 
     #[test]

@@ -415,6 +415,12 @@ impl Run {
         &self.recovery
     }
 
+    /// Whether every source has come to its end, so that nothing more will come.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        !self.readers.is_empty() && self.readers.iter().all(Reader::is_finished)
+    }
+
     /// Looks after the run; to be called about once a second. Says why it cannot go on, if it cannot.
     pub fn watch(&mut self) -> Option<String> {
         if let Some(step_ns) = self.step_watch.look(self.clock.wall_offset_ns()) {

@@ -102,6 +102,11 @@ impl Assembler {
         self.stream.dating.reset();
     }
 
+    /// What comes next continues nothing: the next datagram.
+    pub(super) fn boundary(&mut self) {
+        self.stream.protocol.boundary();
+    }
+
     /// The protocol's turn to ask: what it appends to `out` is to be sent. Returns when its next turn is due, UTC ns.
     pub(super) fn poll(&mut self, now_ns: i64, out: &mut Vec<u8>) -> Option<i64> {
         self.stream.protocol.poll(now_ns, out)

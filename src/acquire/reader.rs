@@ -82,6 +82,9 @@ const DECODE_PATIENCE_NS: i64 = 1_000_000_000;
 /// Bytes shown of what does not decode.
 const SAMPLE_BYTES: usize = 24;
 
+/// How often a link that can know of losses below it is asked for them.
+const LOOK_NS: i64 = 1_000_000_000;
+
 /// A connected device sends nothing for so long: then say so, once.
 const SILENCE_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -104,6 +107,12 @@ impl Reader {
                 std::mem::forget(guard);
             })?;
         Ok(Self { name, thread })
+    }
+
+    /// Whether it has ended by itself: its source is finished, or it broke down.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
     }
 
     /// Waits until the reader has ended; false if it broke down.
@@ -144,6 +153,7 @@ struct Running {
 enum Ended {
     Stopped,
     Gone(String),
+    Finished(String),
 }
 
 impl Running {
@@ -172,22 +182,29 @@ impl Running {
 
     fn run(mut self) {
         let mut connected_before = false;
-        while let Some(mut link) = self.open() {
-            self.events
-                .send(Some(self.source), self.clock.now_ns(), EventKind::Connected);
+        let mut kept = None;
+        while let Some(mut link) = self.open(kept.take()) {
+            self.tell(self.clock.now_ns(), EventKind::Connected);
             if connected_before {
                 self.counts.add_reconnect();
             }
             connected_before = true;
             self.assembler.reset();
+            self.look(&mut *link);
             let connected = self.talk.outlet().connect(&*link);
             let ended = match self.talk.start(&self.stop) {
                 Ok(()) => self.read(&mut *link),
                 Err(error) => Ended::Gone(error.to_string()),
             };
+            self.look(&mut *link);
             match ended {
                 Ended::Stopped => {
                     self.leave();
+                    break;
+                }
+                Ended::Finished(reason) => {
+                    self.assembler.send_all();
+                    self.tell(self.clock.now_ns(), EventKind::Finished { reason });
                     break;
                 }
                 Ended::Gone(reason) => {
@@ -197,17 +214,37 @@ impl Running {
                         reason,
                         permission_group: None,
                     };
-                    self.events.send(Some(self.source), now_ns, kind);
+                    self.tell(now_ns, kind);
                 }
             }
             drop(connected);
-            drop(link);
+            kept = link.again();
             // A device that opens and hangs up at once must not be opened without a pause.
             if self.stop.wait(self.backoff.next(fastrand::f64())) {
                 break;
             }
         }
         self.assembler.finish(self.clock.now_ns());
+    }
+
+    fn tell(&self, time_ns: i64, kind: EventKind) {
+        self.events.send(Some(self.source), time_ns, kind);
+    }
+
+    /// Asks the link what it noticed, counts it and tells it.
+    fn look(&self, link: &mut dyn Link) {
+        let noticed = link.noticed();
+        let now_ns = self.clock.now_ns();
+        if link.watches() {
+            self.counts.add_line_errors(&noticed.line_errors);
+        }
+        if !noticed.line_errors.is_empty() {
+            let errors = noticed.line_errors;
+            self.tell(now_ns, EventKind::LineErrors { errors });
+        }
+        for what in noticed.notes {
+            self.tell(now_ns, EventKind::Note { what });
+        }
     }
 
     /// Sends the stop commands; that they did not go out is told, and changes nothing.
@@ -222,29 +259,21 @@ impl Running {
         }
     }
 
-    /// Tries until the device is open; `None` if the order to stop comes first.
-    fn open(&mut self) -> Option<Box<dyn Link>> {
+    /// Tries until the device is open and somebody is there; `None` if the order to stop comes first. `kept` is a link
+    /// that need not be opened anew.
+    fn open(&mut self, mut kept: Option<Box<dyn Link>>) -> Option<Box<dyn Link>> {
         let mut said = None;
         while !self.stop.is_triggered() {
-            let error = match self.link.open() {
-                Ok(link) => return Some(link),
+            let opened = kept.take().map_or_else(|| self.link.open(), Ok);
+            let error = match opened.and_then(|link| self.await_peer(link, &mut said)) {
+                Ok(link) => return link,
                 Err(error) => error,
             };
-            // The same reason is said once, not at every attempt.
-            let reason = error.to_string();
-            if said.as_ref() != Some(&reason) {
-                let permission_group = match error {
-                    OpenError::NoPermission { group, .. } => group,
-                    _ => None,
-                };
-                let kind = EventKind::Disconnected {
-                    reason: reason.clone(),
-                    permission_group,
-                };
-                self.events
-                    .send(Some(self.source), self.clock.now_ns(), kind);
-                said = Some(reason);
-            }
+            let permission_group = match &error {
+                OpenError::NoPermission { group, .. } => group.clone(),
+                _ => None,
+            };
+            self.tell_absent(error.to_string(), permission_group, &mut said);
             if self.stop.wait(self.backoff.next(fastrand::f64())) {
                 break;
             }
@@ -252,18 +281,45 @@ impl Running {
         None
     }
 
+    fn await_peer(
+        &self,
+        mut link: Box<dyn Link>,
+        said: &mut Option<String>,
+    ) -> Result<Option<Box<dyn Link>>, OpenError> {
+        if let Some(reason) = link.missing_peer() {
+            self.tell_absent(reason, None, said);
+        }
+        let is_there = link.await_peer(&self.stop)?;
+        Ok(is_there.then_some(link))
+    }
+
+    /// Says why the device is not there; the same reason once, not at every attempt.
+    fn tell_absent(&self, reason: String, group: Option<String>, said: &mut Option<String>) {
+        if said.as_ref() == Some(&reason) {
+            return;
+        }
+        *said = Some(reason.clone());
+        let kind = EventKind::Disconnected {
+            reason,
+            permission_group: group,
+        };
+        self.tell(self.clock.now_ns(), kind);
+    }
+
     /// Reads and decodes until the device is gone or the order to stop comes.
     fn read(&mut self, link: &mut dyn Link) -> Ended {
         let ns_per_byte = link.ns_per_byte();
+        let keeps_boundaries = link.keeps_boundaries();
         let mut filled = 0;
         let opened_ns = self.clock.now_ns();
         let mut watch = Watch::new(opened_ns, self.counts.frames());
+        let mut look_ns = link.watches().then_some(opened_ns + LOOK_NS);
         if let Err(error) = self.talk.turn(&mut self.assembler, opened_ns) {
             return Ended::Gone(error.to_string());
         }
         loop {
-            let wait = self.wait(&watch);
-            match link.read(&mut self.buffer[filled..], wait, &self.stop) {
+            let wait = self.wait(&watch, look_ns);
+            let now_ns = match link.read(&mut self.buffer[filled..], wait, &self.stop) {
                 Read::Data(count) => {
                     let read_ns = self.clock.now_ns();
                     self.counts.add_bytes(count);
@@ -275,7 +331,7 @@ impl Running {
                     let asked_before = self.talk.turn(&mut self.assembler, read_ns);
                     let done = self.assembler.feed(&self.buffer[..filled], stamp);
                     let asked = asked_before.and(self.talk.turn(&mut self.assembler, read_ns));
-                    self.tell(read_ns);
+                    self.tell_protocol(read_ns);
                     if let Some(kind) =
                         watch.bytes(&self.buffer[..filled], count, read_ns, self.counts.frames())
                     {
@@ -284,8 +340,15 @@ impl Running {
                     if self.counts.frames() > watch.frames_at_open {
                         self.backoff.reset();
                     }
-                    self.buffer.copy_within(done..filled, 0);
-                    filled -= done;
+                    if keeps_boundaries {
+                        // What is left of a datagram belongs to no frame, and the next does not continue it.
+                        self.counts.add_skipped(filled - done);
+                        self.assembler.boundary();
+                        filled = 0;
+                    } else {
+                        self.buffer.copy_within(done..filled, 0);
+                        filled -= done;
+                    }
                     // A read takes all that has come, so a device that never falls silent is
                     // stopped here; one that does is stopped in the wait.
                     if self.stop.is_triggered() {
@@ -296,6 +359,7 @@ impl Running {
                         self.counts.add_skipped(filled);
                         return Ended::Gone(error.to_string());
                     }
+                    read_ns
                 }
                 Read::Quiet => {
                     let now_ns = self.clock.now_ns();
@@ -307,6 +371,7 @@ impl Running {
                     if let Some(kind) = watch.quiet(now_ns) {
                         self.events.send(Some(self.source), now_ns, kind);
                     }
+                    now_ns
                 }
                 Read::Stopped => {
                     self.counts.add_skipped(filled);
@@ -316,6 +381,14 @@ impl Running {
                     self.counts.add_skipped(filled);
                     return Ended::Gone(reason);
                 }
+                Read::Finished(reason) => {
+                    self.counts.add_skipped(filled);
+                    return Ended::Finished(reason);
+                }
+            };
+            if look_ns.is_some_and(|due_ns| now_ns >= due_ns) {
+                self.look(link);
+                look_ns = Some(now_ns + LOOK_NS);
             }
         }
     }
@@ -338,28 +411,29 @@ impl Running {
             self.buffer.copy_within(done..*filled, 0);
             *filled -= done;
             self.talk.turn(&mut self.assembler, now_ns)?;
-            self.tell(now_ns);
+            self.tell_protocol(now_ns);
         }
         Ok(())
     }
 
     /// Hands on what the protocol has to tell.
-    fn tell(&mut self, now_ns: i64) {
+    fn tell_protocol(&mut self, now_ns: i64) {
         while let Some(what) = self.assembler.told() {
-            let kind = EventKind::Told { what };
-            self.events.send(Some(self.source), now_ns, kind);
+            self.tell(now_ns, EventKind::Told { what });
         }
     }
 
     /// How long to wait for bytes: until a block has waited long enough, until it is the protocol's turn to
-    /// ask, or until it is time to say that the device is silent; otherwise for ever.
-    fn wait(&self, watch: &Watch) -> Option<Duration> {
+    /// ask, until the link is to be asked what it noticed, or until it is time to say that the device is silent;
+    /// otherwise for ever.
+    fn wait(&self, watch: &Watch, look_ns: Option<i64>) -> Option<Duration> {
         let now_ns = self.clock.now_ns();
         let nanos = |ns: i64| Duration::from_nanos(u64::try_from(ns).unwrap_or(0));
         let age = self.assembler.age_left_ns(now_ns).map(nanos);
         let turn = self.talk.due_in_ns(now_ns).map(nanos);
         let silence = (!watch.silence_said && !watch.any_bytes).then_some(SILENCE_PATIENCE);
-        [age, turn, silence].into_iter().flatten().min()
+        let look = look_ns.map(|due_ns| nanos(due_ns.saturating_sub(now_ns)));
+        [age, turn, look, silence].into_iter().flatten().min()
     }
 }
 

@@ -1,5 +1,6 @@
 //! `kymo check`: what a configuration would do, and whether it can work.
 
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use kymo_drivers::link;
@@ -52,8 +53,8 @@ struct SourceFound {
     time: &'static str,
     /// What it sends.
     bytes_per_s: Option<f64>,
-    /// What its line carries.
-    line_bytes_per_s: f64,
+    /// What its line carries; `None`: a link that has no pace of its own.
+    line_bytes_per_s: Option<f64>,
     /// How long its lanes take it in while the stage stands still.
     lane_s: Option<f64>,
     /// How long the queue in front of the journal takes it in while the disk stands still.
@@ -200,41 +201,59 @@ fn look_at(source: &Source, plan: &Plan, warnings: &mut Vec<String>) -> SourceFo
             )
         }
     };
-    let line_bytes_per_s = 1e9 / ns_per_byte;
+    let line_bytes_per_s = (ns_per_byte > 0.0).then(|| 1e9 / ns_per_byte);
     let bytes_per_s = source
         .rate_hz
         .zip(source.frame_bytes)
         .map(|(rate, bytes)| rate * bytes as f64);
-    if let Some(sent) = bytes_per_s.filter(|sent| *sent > line_bytes_per_s * LINE_SHARE_MAX) {
+    if let (Some(sent), Some(line)) = (bytes_per_s, line_bytes_per_s)
+        && sent > line * LINE_SHARE_MAX
+    {
         warn(format!(
             "it sends {}/s, and its line carries {}/s: {:.0} %; raise the baud rate on both sides",
             bytes(sent),
-            bytes(line_bytes_per_s),
-            sent / line_bytes_per_s * 100.0
+            bytes(line),
+            sent / line * 100.0
         ));
     }
-    if let Some(problem) = absent(&source.link) {
-        warn(format!(
-            "{problem}; `kymo run` waits for it, `kymo ports` lists what is there"
-        ));
+    if let Link::Device(options) = &source.link {
+        missing(options).into_iter().for_each(&mut warn);
     }
     found(source, plan, link, bytes_per_s, line_bytes_per_s, &mut warn)
 }
 
-/// Why a device could not be opened now, as far as that can be seen without opening it.
-fn absent(link: &Link) -> Option<String> {
-    match link {
-        Link::Device(link::Options::Serial(serial)) => match serial.device.path() {
-            Ok(path) if path.exists() => None,
-            Ok(path) => Some(format!("{} is not there now", path.display())),
-            Err(error) => Some(error.to_string()),
-        },
-        Link::Device(link::Options::Usb(usb)) => {
-            let found = usb.device.device(&link::sysfs::Tree::default());
-            found.err().map(|error| error.to_string())
+/// What of a link is not as it should be on this host now.
+fn missing(options: &link::Options) -> Option<String> {
+    const WAITS: &str = "`kymo run` waits for it, `kymo ports` lists what is there";
+    let (path, is_right, what, help) = match options {
+        link::Options::Serial(serial) => {
+            return match serial.device.path() {
+                Ok(path) if path.exists() => None,
+                Ok(path) => Some(format!("{} is not there now; {WAITS}", path.display())),
+                Err(error) => Some(format!("{error}; {WAITS}")),
+            };
         }
-        Link::Simulator { .. } => None,
-    }
+        link::Options::Usbtmc(usbtmc) => (&usbtmc.path, usbtmc.path.exists(), "there", WAITS),
+        link::Options::Usb(usb) => {
+            let found = usb.device.device(&link::sysfs::Tree::default());
+            return found.err().map(|error| format!("{error}; {WAITS}"));
+        }
+        link::Options::Fifo(fifo) => {
+            let kind = std::fs::metadata(&fifo.path).map(|found| found.file_type().is_fifo());
+            (
+                &fifo.path,
+                kind.unwrap_or(false),
+                "a FIFO",
+                "`mkfifo` makes one",
+            )
+        }
+        link::Options::File(file) => {
+            let help = "`kymo run` waits for it";
+            (&file.path, file.path.is_file(), "a plain file", help)
+        }
+        _ => return None,
+    };
+    (!is_right).then(|| format!("{} is not {what} now; {help}", path.display()))
 }
 
 #[allow(clippy::cast_precision_loss)]
@@ -243,7 +262,7 @@ fn found(
     plan: &Plan,
     link: String,
     bytes_per_s: Option<f64>,
-    line_bytes_per_s: f64,
+    line_bytes_per_s: Option<f64>,
     warn: &mut impl FnMut(String),
 ) -> SourceFound {
     let priority = source.channels.iter().map(|channel| channel.priority).min();

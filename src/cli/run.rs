@@ -75,7 +75,8 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         }
         if Instant::now() >= next_tick {
             next_tick = Instant::now() + TICK;
-            if run.watch().is_some() {
+            // A run of files and standard input is over when they are.
+            if run.watch().is_some() || run.is_finished() {
                 break;
             }
             view.tick(&run);

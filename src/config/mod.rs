@@ -8,6 +8,7 @@
 //!
 //! **Must not know.** Whether a device is there, and what will be done with the plan.
 
+mod address;
 mod calibration;
 mod expression;
 mod link;
@@ -22,8 +23,10 @@ mod timing;
 mod usb;
 pub mod values;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
+use kymo_drivers::link::Options as Device;
 use toml::de::DeTable;
 
 use mistakes::Found;
@@ -125,6 +128,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         let source = source::read(table, &simulators, &mut read_by);
         sources.push(source);
     }
+    one_reader_each(&tables, &sources);
     let rules = rule::read_all(&root, &expression::Catalogue::new(&sources));
     let notifiers = notifier::read_all(&root.tables("notifier"), &sources, &rules);
     let silences = notifier::silences(&root, &rules);
@@ -155,6 +159,30 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         notifiers,
         silences,
     })
+}
+
+/// Says where two sources read the same input: each would get only what the other left.
+fn one_reader_each(tables: &[Section<'_>], sources: &[source::ReadSource]) {
+    let mut seen: HashMap<String, &str> = HashMap::new();
+    for (table, source) in tables.iter().zip(sources) {
+        let device = match source.plan.as_ref().map(|plan| &plan.link) {
+            Some(plan::Link::Device(options)) => match options {
+                Device::Stdin | Device::Fifo(_) => options.to_string(),
+                Device::Udp(udp) if udp.bind.port() > 0 => options.to_string(),
+                Device::TcpServer(server) if server.bind.port() > 0 => options.to_string(),
+                _ => continue,
+            },
+            _ => continue,
+        };
+        if let Some(other) = seen.get(&device) {
+            let name = &source.name;
+            let what = format!("`source.{name}` reads {device}, as the source `{other}` does");
+            let label = "it has one reader";
+            table.found.add(table.span.clone(), &what, label, None);
+        } else {
+            seen.insert(device, &source.name);
+        }
+    }
 }
 
 fn run(root: &Section<'_>) -> (PathBuf, Option<std::time::Duration>) {

@@ -61,7 +61,11 @@ pub(super) fn read(
         }
         channels.push((channel, text));
     }
-    let starts_whole = matches!(link, Some(Link::Simulator { .. }));
+    let starts_whole = match &link {
+        Some(Link::Simulator { .. }) => true,
+        Some(Link::Device(options)) => options.starts_whole(),
+        None => false,
+    };
     let ns_per_byte = match &link {
         Some(Link::Device(options)) => options.ns_per_byte(),
         Some(Link::Simulator { serial, .. }) => serial.ns_per_byte(),
@@ -80,7 +84,7 @@ pub(super) fn read(
         duration((Duration::ZERO, Duration::from_secs(60))),
     );
     let reconnect = reconnect(section);
-    let commands = commands(section);
+    let commands = commands(section, link.as_ref());
     let keep = super::keep(section);
 
     let blocks = |at: Option<At<i64>>, default: usize| {
@@ -165,10 +169,19 @@ fn reconnect(section: &Section<'_>) -> ReconnectOptions {
 }
 
 /// `[source.NAME.commands]`
-fn commands(section: &Section<'_>) -> Commands {
+fn commands(section: &Section<'_>, link: Option<&Link>) -> Commands {
     let Some(table) = section.table("commands") else {
         return Commands::default();
     };
+    if let Some(Link::Device(options)) = link
+        && !options.can_send()
+    {
+        let wrong = Wrong::new(
+            format!("are to be sent, and nothing can be sent over {options}"),
+            "leave them out, or, for UDP, say `to` whom",
+        );
+        section.wrong("commands", table.span.clone(), &wrong);
+    }
     let list = |key| {
         table
             .get(key, messages)

@@ -290,14 +290,6 @@ pub(super) fn hex(value: &DeValue<'_>) -> Read<Vec<u8>> {
     Ok(bytes.collect())
 }
 
-/// A list of texts, none of them empty.
-pub(super) fn texts(value: &DeValue<'_>) -> Read<Vec<String>> {
-    let array = value
-        .as_array()
-        .ok_or_else(|| Wrong::kind(value, "a list of strings"))?;
-    array.iter().map(|item| text(item.get_ref())).collect()
-}
-
 /// Messages to a device: each a text, sent as it is, or `{ hex = "AA 55" }`.
 pub(super) fn messages(value: &DeValue<'_>) -> Read<Vec<Vec<u8>>> {
     /// Messages of a list, and bytes of one message, at most: a device is told some settings, not a file.

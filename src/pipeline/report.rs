@@ -114,6 +114,9 @@ impl Report {
                     "", clock.drift_ppm, clock.jitter_us.p50, clock.jitter_us.p99
                 );
             }
+            for (error, count) in source.line_errors.iter().flatten() {
+                let _ = writeln!(text, "{:<width$}  below the link: {error} {count}", "");
+            }
             for (reason, count) in &source.dropped {
                 let _ = writeln!(text, "{:<width$}  dropped {count} samples: {reason}", "");
             }

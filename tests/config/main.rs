@@ -2,6 +2,7 @@
 
 mod formats;
 mod usb;
+mod links;
 
 use std::time::Duration;
 

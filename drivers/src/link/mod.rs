@@ -9,13 +9,22 @@
 //!
 //! **Must not know.** What the bytes mean.
 
+pub mod fifo;
+pub mod file;
 pub mod find;
+mod noticed;
 mod outlet;
 pub mod ports;
 pub mod serial;
-pub mod usbtmc;
+mod socket;
+pub mod stdin;
+mod stream;
 pub mod sysfs;
+pub mod tcp;
+pub mod tcp_server;
+pub mod udp;
 pub mod usb;
+pub mod usbtmc;
 mod wait;
 pub mod watch;
 
@@ -24,6 +33,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use noticed::{LineError, LineErrors, Noticed};
 pub use outlet::{Connected, Descriptor, Outlet, SendError, Sender};
 pub use wait::Stop;
 
@@ -38,6 +48,8 @@ pub enum Read {
     Stopped,
     /// The device is gone, with what the system says of it. The link is of no more use.
     Gone(String),
+    /// There is no more to come, ever: the end of a file. The link is of no more use, and is not opened again.
+    Finished(String),
 }
 
 /// An open connection to a device.
@@ -58,6 +70,37 @@ pub trait Link: Send {
     fn keeps_boundaries(&self) -> bool {
         false
     }
+
+    /// What to tell while [`Link::await_peer`] waits, for a link that can be open with nobody at its far end.
+    fn missing_peer(&self) -> Option<String> {
+        None
+    }
+
+    /// Waits until there is somebody at the far end; to be called once before the first read. False: the order to
+    /// stop came first.
+    ///
+    /// # Errors
+    /// What stood in the way. The link is of no more use.
+    fn await_peer(&mut self, stop: &Stop) -> Result<bool, OpenError> {
+        let _ = stop;
+        Ok(true)
+    }
+
+    /// After [`Read::Gone`]: the same link ready to await its next peer, where it need not be opened anew, so that
+    /// nothing is missed in between.
+    fn again(self: Box<Self>) -> Option<Box<dyn Link>> {
+        None
+    }
+
+    /// Whether it can know of losses below it: then [`Link::noticed`] is to be asked about once a second.
+    fn watches(&self) -> bool {
+        false
+    }
+
+    /// What it noticed since it was last asked.
+    fn noticed(&mut self) -> Noticed {
+        Noticed::default()
+    }
 }
 
 /// A declared link, not yet open.
@@ -69,6 +112,18 @@ pub enum Options {
     Usbtmc(usbtmc::Options),
     /// An endpoint of a USB device.
     Usb(usb::Options),
+    /// A connection to a device.
+    Tcp(tcp::Options),
+    /// A port that a device connects to.
+    TcpServer(tcp_server::Options),
+    /// Datagrams.
+    Udp(udp::Options),
+    /// Standard input.
+    Stdin,
+    /// A FIFO.
+    Fifo(fifo::Options),
+    /// A plain file.
+    File(file::Options),
 }
 
 impl Options {
@@ -81,6 +136,12 @@ impl Options {
             Self::Serial(options) => Ok(Box::new(serial::Serial::open(options)?)),
             Self::Usbtmc(options) => Ok(Box::new(usbtmc::Usbtmc::open(options)?)),
             Self::Usb(options) => options.open(),
+            Self::Tcp(options) => Ok(Box::new(tcp::Tcp::new(options))),
+            Self::TcpServer(options) => Ok(Box::new(tcp_server::TcpServer::open(options)?)),
+            Self::Udp(options) => Ok(Box::new(udp::Udp::open(options)?)),
+            Self::Stdin => Ok(Box::new(stdin::Stdin::open()?)),
+            Self::Fifo(options) => Ok(Box::new(fifo::Fifo::open(options)?)),
+            Self::File(options) => Ok(Box::new(file::File::open(options)?)),
         }
     }
 
@@ -89,8 +150,28 @@ impl Options {
     pub fn ns_per_byte(&self) -> f64 {
         match self {
             Self::Serial(options) => options.ns_per_byte(),
-            Self::Usbtmc(_) => 0.0,
-            Self::Usb(_) => 0.0,
+            _ => 0.0,
+        }
+    }
+
+    /// Whether anything can be sent over it.
+    #[must_use]
+    pub fn can_send(&self) -> bool {
+        match self {
+            Self::Serial(_) | Self::Usbtmc(_) | Self::Tcp(_) | Self::TcpServer(_) => true,
+            Self::Usb(options) => options.out_endpoint.is_some(),
+            Self::Udp(options) => options.to.is_some(),
+            Self::Stdin | Self::Fifo(_) | Self::File(_) => false,
+        }
+    }
+
+    /// Whether what comes first over it is the beginning of something, and not the middle: a sender that begins when
+    /// it is read, a message, a file.
+    #[must_use]
+    pub fn starts_whole(&self) -> bool {
+        match self {
+            Self::Serial(_) | Self::Usb(_) | Self::Usbtmc(_) | Self::Tcp(_) => false,
+            Self::TcpServer(_) | Self::Udp(_) | Self::Stdin | Self::Fifo(_) | Self::File(_) => true,
         }
     }
 }
@@ -103,6 +184,12 @@ impl fmt::Display for Options {
             }
             Self::Usbtmc(options) => write!(f, "{} by USBTMC", options.path.display()),
             Self::Usb(options) => options.fmt(f),
+            Self::Tcp(options) => write!(f, "TCP to {}", options.address),
+            Self::TcpServer(options) => write!(f, "TCP port {}", options.bind),
+            Self::Udp(options) => write!(f, "UDP port {}", options.bind),
+            Self::Stdin => write!(f, "standard input"),
+            Self::Fifo(options) => write!(f, "FIFO {}", options.path.display()),
+            Self::File(options) => write!(f, "file {}", options.path.display()),
         }
     }
 }
@@ -189,6 +276,22 @@ pub enum OpenError {
         interface: u8,
         /// The driver that has it, where that is known.
         driver: Option<String>,
+    },
+    /// It is no file of the kind that was asked for.
+    #[error("{} is not a {what}", path.display())]
+    NotA {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// The network did not do what was asked of it.
+    #[error("cannot {what}: {source}")]
+    Network {
+        /// What was asked.
+        what: String,
+        /// What the system said.
+        source: io::Error,
     },
     /// Anything else the system said.
     #[error("cannot open {}: {source}", path.display())]

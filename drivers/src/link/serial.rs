@@ -3,6 +3,9 @@
 //! `serialport` opens and configures the port; reading is our own, on the descriptor. The crate's
 //! `read` answers a hang-up with an error although bytes are still unread, and loses them.
 
+mod control;
+mod ioctl;
+
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -14,9 +17,10 @@ use rustix::fs::{Access, FlockOperation, OFlags};
 use rustix::io::Errno;
 
 use super::find::Selector;
+use super::stream::Stream;
 use super::sysfs::Tree;
-use super::wait::{Waited, wait_readable};
-use super::{Descriptor, Link, OpenError, Read, Sender, Stop};
+use super::{Link, Noticed, OpenError, Read, Sender, Stop};
+pub use control::{Control, Level};
 
 /// Parity bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +88,8 @@ pub struct Options {
     pub stop_bits: u8,
     /// Who may say when to send.
     pub flow_control: FlowControl,
+    /// What it is set to beside its line.
+    pub control: Control,
 }
 
 impl Options {
@@ -97,6 +103,7 @@ impl Options {
             parity: Parity::None,
             stop_bits: 1,
             flow_control: FlowControl::None,
+            control: Control::default(),
         }
     }
 
@@ -112,10 +119,11 @@ impl Options {
 /// An open serial port.
 #[derive(Debug)]
 pub struct Serial {
-    port: OwnedFd,
+    port: Stream,
     ns_per_byte: f64,
-    /// A hang-up that came behind bytes: reported by the read after the one that delivers them.
-    gone: Option<String>,
+    watch: control::Watch,
+    /// What was asked of it and is not supported, until it was told.
+    notes: Vec<String>,
 }
 
 impl Serial {
@@ -168,52 +176,19 @@ impl Serial {
         let flags = rustix::fs::fcntl_getfl(&port).map_err(|errno| failed(errno.into()))?;
         rustix::fs::fcntl_setfl(&port, flags | OFlags::NONBLOCK)
             .map_err(|errno| failed(errno.into()))?;
+        let notes = options.control.set(&port, path);
         Ok(Self {
-            port,
+            watch: control::Watch::new(&port),
+            port: Stream::new(port, "hung up"),
             ns_per_byte: options.ns_per_byte(),
-            gone: None,
+            notes,
         })
-    }
-
-    /// Takes what is there until the buffer is full or nothing is left.
-    fn drain(&mut self, buffer: &mut [u8]) -> Read {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match rustix::io::read(&self.port, &mut buffer[filled..]) {
-                Ok(0) => {
-                    self.gone = Some("hung up".to_owned());
-                    break;
-                }
-                Ok(count) => filled += count,
-                Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => break,
-                Err(errno) => {
-                    self.gone = Some(io::Error::from(errno).to_string());
-                    break;
-                }
-            }
-        }
-        if filled > 0 {
-            return Read::Data(filled);
-        }
-        match self.gone.take() {
-            Some(reason) => Read::Gone(reason),
-            None => Read::Quiet,
-        }
     }
 }
 
 impl Link for Serial {
     fn read(&mut self, buffer: &mut [u8], wait: Option<Duration>, stop: &Stop) -> Read {
-        if let Some(reason) = self.gone.take() {
-            return Read::Gone(reason);
-        }
-        match wait_readable(self.port.as_fd(), stop, wait) {
-            Ok(Waited::Ready) => self.drain(buffer),
-            Ok(Waited::TimedOut) => Read::Quiet,
-            Ok(Waited::Stopped) => Read::Stopped,
-            Err(error) => Read::Gone(error.to_string()),
-        }
+        self.port.read(buffer, wait, stop)
     }
 
     fn ns_per_byte(&self) -> f64 {
@@ -221,8 +196,18 @@ impl Link for Serial {
     }
 
     fn sender(&self) -> Option<Box<dyn Sender>> {
-        let port = self.port.try_clone().ok()?;
-        Some(Box::new(Descriptor(port)))
+        self.port.sender()
+    }
+
+    fn watches(&self) -> bool {
+        self.watch.is_supported()
+    }
+
+    fn noticed(&mut self) -> Noticed {
+        Noticed {
+            line_errors: self.watch.look(&self.port),
+            notes: std::mem::take(&mut self.notes),
+        }
     }
 }
 
@@ -297,9 +282,10 @@ mod tests {
         let near = rustix::fs::open(&*name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
         rustix::fs::fcntl_setfl(&far, OFlags::NONBLOCK).unwrap();
         let mut link = Serial {
-            port: far,
+            watch: control::Watch::new(&far),
+            port: Stream::new(far, "hung up"),
             ns_per_byte: 0.0,
-            gone: None,
+            notes: Vec::new(),
         };
         rustix::io::write(&near, &[b'7'; 1000]).unwrap();
         drop(near);

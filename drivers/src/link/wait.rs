@@ -80,19 +80,77 @@ pub(super) fn wait_readable(
     stop: &Stop,
     limit: Option<Duration>,
 ) -> io::Result<Waited> {
+    wait_for(device, PollFlags::IN, stop, limit)
+}
+
+/// As [`wait_readable`], for whatever `device` is to be ready for.
+pub(super) fn wait_for(
+    device: BorrowedFd<'_>,
+    what: PollFlags,
+    stop: &Stop,
+    limit: Option<Duration>,
+) -> io::Result<Waited> {
     let mut set = [
-        PollFd::from_borrowed_fd(device, PollFlags::IN),
+        PollFd::from_borrowed_fd(device, what),
         PollFd::from_borrowed_fd(stop.descriptor.as_fd(), PollFlags::IN),
     ];
+    wait(&mut set, limit)?;
+    Ok(if !set[0].revents().is_empty() {
+        Waited::Ready
+    } else if !set[1].revents().is_empty() {
+        Waited::Stopped
+    } else {
+        Waited::TimedOut
+    })
+}
+
+/// What ended a wait for two descriptors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Both {
+    /// One of them, or both.
+    Ready {
+        /// The first.
+        first: bool,
+        /// The second.
+        second: bool,
+    },
+    /// The time passed.
+    TimedOut,
+    /// The order to stop.
+    Stopped,
+}
+
+/// As [`wait_readable`], for two descriptors.
+pub(super) fn wait_both(
+    first: BorrowedFd<'_>,
+    second: BorrowedFd<'_>,
+    stop: &Stop,
+    limit: Option<Duration>,
+) -> io::Result<Both> {
+    let mut set = [
+        PollFd::from_borrowed_fd(first, PollFlags::IN),
+        PollFd::from_borrowed_fd(second, PollFlags::IN),
+        PollFd::from_borrowed_fd(stop.descriptor.as_fd(), PollFlags::IN),
+    ];
+    wait(&mut set, limit)?;
+    let [first, second, stopped] = [0, 1, 2].map(|place: usize| !set[place].revents().is_empty());
+    Ok(if first || second {
+        Both::Ready { first, second }
+    } else if stopped {
+        Both::Stopped
+    } else {
+        Both::TimedOut
+    })
+}
+
+fn wait(set: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Result<()> {
     let limit = limit.map(timespec);
     loop {
-        match poll(&mut set, limit.as_ref()) {
+        match poll(set, limit.as_ref()) {
             // The wait starts again with its full limit: signals are rare, and the limits short.
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
-            Ok(_) if !set[0].revents().is_empty() => return Ok(Waited::Ready),
-            Ok(_) if !set[1].revents().is_empty() => return Ok(Waited::Stopped),
-            Ok(_) => return Ok(Waited::TimedOut),
+            Ok(_) => return Ok(()),
         }
     }
 }

@@ -42,6 +42,9 @@ pub trait Protocol: Send {
     /// need not continue what came before, so no counter jump is reported across it.
     fn reset(&mut self);
 
+    /// What comes next continues no frame that was begun: it is the next datagram. Counters go on across it.
+    fn boundary(&mut self) {}
+
     /// A turn of a protocol that asks: appends to `out` what is to be sent to the device at `now_ns` (UTC ns,
     /// never running backwards), and returns when its next turn is due; `None`: it has no more to ask.
     ///

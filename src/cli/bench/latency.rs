@@ -251,7 +251,9 @@ impl Bare {
                         Read::Data(_) => wake.send(())?,
                         Read::Quiet => {}
                         Read::Stopped => return Ok(()),
-                        Read::Gone(reason) => anyhow::bail!("the bare device is gone: {reason}"),
+                        Read::Gone(reason) | Read::Finished(reason) => {
+                            anyhow::bail!("the bare device is gone: {reason}")
+                        }
                     }
                 }
             })

@@ -165,7 +165,9 @@ fn bare(duration: Duration) -> anyhow::Result<f64> {
                         Read::Data(count) => bytes += count as u64,
                         Read::Stopped => break,
                         Read::Quiet => {}
-                        Read::Gone(reason) => anyhow::bail!("a device is gone: {reason}"),
+                        Read::Gone(reason) | Read::Finished(reason) => {
+                            anyhow::bail!("a device is gone: {reason}")
+                        }
                     }
                 }
                 Ok(bytes)

@@ -34,14 +34,10 @@ impl Found {
         for source in &self.sources {
             let rate = |value: Option<f64>| value.map_or_else(dash, |value| format!("{value:.0}"));
             let flow = |value: Option<f64>| value.map_or_else(dash, |v| format!("{}/s", bytes(v)));
-            // A link without a pace of its own carries whatever is sent.
-            let line = Some(source.line_bytes_per_s).filter(|line| line.is_finite());
-            let share = source
-                .bytes_per_s
-                .zip(line)
-                .map_or_else(String::new, |(sent, line)| {
-                    format!("{:.0} %", sent / line * 100.0)
-                });
+            let share = source.bytes_per_s.zip(source.line_bytes_per_s);
+            let share = share.map_or_else(String::new, |(sent, line)| {
+                format!("{:.0} %", sent / line * 100.0)
+            });
             let _ = writeln!(
                 text,
                 "{:<width$}  {:<8} {:>9} {:>11} {:>11} {:>11} {share:>6} {:>8} {:>8} {:>10}  {}",
@@ -50,7 +46,7 @@ impl Found {
                 rate(source.rate_hz),
                 rate(source.samples_per_s),
                 flow(source.bytes_per_s),
-                flow(line),
+                flow(source.line_bytes_per_s),
                 source.lane_s.map_or_else(dash, span),
                 source.journal_queue_s.map_or_else(dash, span),
                 source.disk_bytes_per_day.map_or_else(dash, bytes),

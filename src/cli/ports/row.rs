@@ -74,7 +74,7 @@ fn serial_rows(sources: &[(&str, &link::Options)], look: Look) -> Vec<Row> {
                     .as_ref()
                     .is_some_and(|(device, interface)| selector.matches_port(device, *interface)),
             },
-            link::Options::Usb(_) => false,
+            _ => false,
         };
         let sources = names(sources, reads);
         let problem = problem(&port.path, look);
@@ -95,7 +95,7 @@ fn usb_rows(sources: &[(&str, &link::Options)]) -> Vec<Row> {
     let devices = ports::list_usb().into_iter().map(|device| {
         let reads = |options: &link::Options| match options {
             link::Options::Usb(usb) => usb.device.matches(&device),
-            link::Options::Serial(_) => false,
+            _ => false,
         };
         let path = device.file(&Tree::default());
         Row {
@@ -124,6 +124,8 @@ fn missing(name: &str, options: &link::Options, look: Look) -> Option<Row> {
             let found = usb.device.device(&Tree::default());
             ("usb", usb.device.to_string(), found.err())
         }
+        // Not what is plugged in.
+        _ => return None,
     };
     Some(Row {
         kind,

@@ -161,4 +161,8 @@ impl Protocol for Lines {
         };
         self.parser.reset();
     }
+
+    fn boundary(&mut self) {
+        (self.stream.aligned, self.stream.overlong) = (true, false);
+    }
 }

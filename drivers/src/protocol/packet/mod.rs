@@ -134,6 +134,13 @@ impl Protocol for Packet {
             Mode::Stuffed(stuffed) => stuffed.reset(),
         }
     }
+
+    fn boundary(&mut self) {
+        match &mut self.framing {
+            Mode::Sync(sync) => sync.reset(),
+            Mode::Stuffed(stuffed) => stuffed.begin(),
+        }
+    }
 }
 
 impl Stream {

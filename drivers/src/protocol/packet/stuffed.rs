@@ -88,6 +88,11 @@ impl Stuffed {
         (self.aligned, self.overlong) = (false, false);
     }
 
+    /// What comes next is the beginning of a packet, as if a delimiter stood before it.
+    pub(super) fn begin(&mut self) {
+        (self.aligned, self.overlong) = (true, false);
+    }
+
     /// The longest packet as encoded, its delimiter left out.
     pub(super) fn encoded_max(&self) -> usize {
         self.stuffing.encoded_max(self.length_max)
