@@ -13,6 +13,7 @@ mod check;
 mod export;
 mod journal;
 mod live;
+mod monitor;
 mod plot;
 mod ports;
 mod query;
@@ -67,6 +68,8 @@ enum Command {
     Journal(journal::Args),
     /// List the serial ports, who uses them, and why one cannot be opened.
     Ports(ports::Args),
+    /// Show what a device sends, as it comes: as text, as bytes, or decoded.
+    Monitor(monitor::Args),
     /// Measure this machine with Kymo's own parts.
     Bench(bench::Args),
 }
@@ -101,6 +104,7 @@ pub fn main() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Ports(args) => ports::run(&args),
+        Command::Monitor(args) => monitor::run(&args),
         Command::Bench(args) => bench::run(&args).map_err(Failure::Running),
     };
     let (status, text) = match done {

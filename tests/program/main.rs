@@ -6,6 +6,7 @@ mod devices;
 mod disk;
 mod far_end;
 mod lab;
+mod links;
 mod plot;
 mod query;
 mod run;
