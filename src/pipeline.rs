@@ -421,6 +421,19 @@ impl Run {
         !self.readers.is_empty() && self.readers.iter().all(Reader::is_finished)
     }
 
+    /// Whether the stage has ended because every source has. A reader lets go of its lanes a moment before its thread
+    /// is over, so that the stage may be first.
+    fn has_run_out(&self) -> bool {
+        const MOMENTS: usize = 100;
+        (0..MOMENTS).any(|_| {
+            let is_finished = self.is_finished();
+            if !is_finished {
+                std::thread::park_timeout(std::time::Duration::from_millis(1));
+            }
+            is_finished
+        })
+    }
+
     /// Looks after the run; to be called about once a second. Says why it cannot go on, if it cannot.
     pub fn watch(&mut self) -> Option<String> {
         if let Some(step_ns) = self.step_watch.look(self.clock.wall_offset_ns()) {
@@ -428,7 +441,7 @@ impl Run {
             self.events
                 .send(None, now_ns, EventKind::ClockStepped { step_ns });
         }
-        if self.stage.is_finished() {
+        if self.stage.is_finished() && !self.has_run_out() {
             return Some(format!("the stage broke down: {MISTAKE}"));
         }
         let failure = self.journal.status().failure()?;

@@ -13,6 +13,7 @@ mod check;
 mod export;
 mod journal;
 mod live;
+mod monitor;
 mod notify;
 mod plot;
 mod ports;
@@ -73,6 +74,8 @@ enum Command {
     Journal(journal::Args),
     /// List the serial ports, who uses them, and why one cannot be opened.
     Ports(ports::Args),
+    /// Show what a device sends, as it comes: as text, as bytes, or decoded.
+    Monitor(monitor::Args),
     /// Measure this machine with Kymo's own parts.
     Bench(bench::Args),
 }
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Notify(args) => notify::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Ports(args) => ports::run(&args),
+        Command::Monitor(args) => monitor::run(&args),
         Command::Bench(args) => bench::run(&args).map_err(Failure::Running),
     };
     let (status, text) = match done {

@@ -8,6 +8,7 @@ mod devices;
 mod disk;
 mod far_end;
 mod lab;
+mod links;
 mod plot;
 mod polled;
 mod query;

@@ -40,6 +40,9 @@ pub(crate) enum End {
     Unseen,
 }
 
+/// Both ends.
+pub(crate) type Ends = (Box<dyn Link>, Box<dyn FarEnd>);
+
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
     pub(crate) end: End,
@@ -49,7 +52,7 @@ pub(crate) struct Kind {
     pub(crate) can_be_quiet: bool,
     /// Whether somebody can connect again without the link's being opened anew.
     pub(crate) stays_open: bool,
-    pub(crate) open: fn() -> (Box<dyn Link>, Box<dyn FarEnd>),
+    pub(crate) open: fn() -> Ends,
 }
 
 pub(crate) const KINDS: [Kind; 7] = [
@@ -182,7 +185,7 @@ impl FarEnd for Pty {
     }
 }
 
-fn open_serial() -> (Box<dyn Link>, Box<dyn FarEnd>) {
+fn open_serial() -> Ends {
     let pty = Pty::new();
     let mut link = Options::Serial(serial::Options::new(&pty.path, 115_200))
         .open()
@@ -207,7 +210,7 @@ impl FarEnd for TcpStream {
     }
 }
 
-fn open_tcp() -> (Box<dyn Link>, Box<dyn FarEnd>) {
+fn open_tcp() -> Ends {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let mut link = Options::Tcp(tcp::Options::new(address.to_string()))
@@ -230,7 +233,7 @@ pub(crate) fn server(allow: &[&str]) -> (TcpServer, SocketAddr) {
     (server, address)
 }
 
-fn open_tcp_server() -> (Box<dyn Link>, Box<dyn FarEnd>) {
+fn open_tcp_server() -> Ends {
     let (mut link, address) = server(&[]);
     let far = TcpStream::connect(address).unwrap();
     met(&mut link);
@@ -266,7 +269,7 @@ impl FarEnd for Datagrams {
     }
 }
 
-fn open_udp() -> (Box<dyn Link>, Box<dyn FarEnd>) {
+fn open_udp() -> Ends {
     let far = UdpSocket::bind("127.0.0.1:0").unwrap();
     let near = free_udp();
     let link = Options::Udp(udp::Options {
@@ -306,7 +309,7 @@ pub(crate) fn fifo_in(folder: &TempDir) -> PathBuf {
     path
 }
 
-fn open_fifo() -> (Box<dyn Link>, Box<dyn FarEnd>) {
+fn open_fifo() -> Ends {
     let folder = tempfile::tempdir().unwrap();
     let path = fifo_in(&folder);
     let link = Options::Fifo(fifo::Options { path: path.clone() })
@@ -319,7 +322,7 @@ fn open_fifo() -> (Box<dyn Link>, Box<dyn FarEnd>) {
     (link, Box::new(Writer { file, folder }))
 }
 
-fn open_file(follow: bool) -> (Box<dyn Link>, Box<dyn FarEnd>) {
+fn open_file(follow: bool) -> Ends {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data");
     let file = OpenOptions::new()

@@ -7,6 +7,7 @@ use kymo_drivers::link::{LineError, Link, Read, Stop};
 
 use super::kinds::{End, FarEnd, KINDS, Kind, MOMENT, PATIENCE, take};
 
+#[allow(clippy::print_stdout)] // Seen only when a test fails: at which link.
 fn each(of: impl Fn(&Kind) -> bool, test: impl Fn(&Kind, Box<dyn Link>, Box<dyn FarEnd>)) {
     for kind in KINDS.iter().filter(|kind| of(kind)) {
         println!("{}", kind.name);
@@ -131,8 +132,7 @@ fn what_came_before_a_hang_up_is_delivered_and_then_it_stays_gone() {
                 assert!(sent.starts_with(&got));
             }
             let reason = match (kind.end, end) {
-                (End::Gone, Read::Gone(reason)) => reason,
-                (End::Finished, Read::Finished(reason)) => reason,
+                (End::Gone, Read::Gone(reason)) | (End::Finished, Read::Finished(reason)) => reason,
                 (_, other) => panic!("{other:?}"),
             };
             assert!(!reason.is_empty());
