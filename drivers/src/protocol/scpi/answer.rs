@@ -4,9 +4,7 @@ use super::options::{Sample, Waveform};
 
 /// A number as SCPI-99 has them: `9.91E37` is not a number, `±9.9E37` infinite (volume 1, 7.2.1.4 and 7.2.1.5).
 pub(super) fn number(text: &[u8]) -> Option<f64> {
-    let text = text.trim_ascii();
-    let text = text.strip_prefix(b"+").unwrap_or(text);
-    let found: f64 = fast_float2::parse(text).ok()?;
+    let found: f64 = fast_float2::parse(text.trim_ascii()).ok()?;
     Some(match found {
         9.91e37 => f64::NAN,
         9.9e37 => f64::INFINITY,
