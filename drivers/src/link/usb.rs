@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::{Duration, Instant};
 
-use nusb::descriptors::{InterfaceDescriptor, TransferType};
+use nusb::descriptors::{ConfigurationDescriptor, InterfaceDescriptor, TransferType};
 use nusb::transfer::{
     Buffer, Bulk, BulkOrInterrupt, Completion, In, Interrupt, Out, TransferError,
 };
@@ -152,14 +152,14 @@ impl Options {
         let configuration = device.active_configuration().ok();
         let settings: Vec<InterfaceDescriptor<'_>> = configuration
             .iter()
-            .flat_map(|configuration| configuration.interface_alt_settings())
+            .flat_map(ConfigurationDescriptor::interface_alt_settings)
             .collect();
         let is_meant = |setting: &&InterfaceDescriptor<'_>| {
             (setting.interface_number(), setting.alternate_setting())
                 == (self.interface, self.alternate)
         };
         let setting = settings.iter().find(is_meant);
-        let mut endpoints = setting.into_iter().flat_map(|setting| setting.endpoints());
+        let mut endpoints = setting.into_iter().flat_map(InterfaceDescriptor::endpoints);
         let endpoint = endpoints.find(|endpoint| endpoint.address() == address);
         match endpoint.map(|endpoint| endpoint.transfer_type()) {
             Some(TransferType::Bulk) => Ok(Kind::Bulk),

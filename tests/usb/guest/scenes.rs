@@ -214,8 +214,8 @@ fn replugged(lab: &Lab, found: &Endpoints, report: &mut Map<String, Value>) -> R
     wait_until("the bulk device is told to go", || lab.endpoints.is_going())?;
     // The port is open a moment before it is set to pass bytes as they are.
     pause(Duration::from_millis(500));
-    let sensor = Sensor::start(lab.sensor.far_end("acm.a")?, 0)?;
-    let twin = Sensor::start(lab.twin.far_end("acm.b")?, TWIN_FIRST)?;
+    let sensor = Sensor::start(&lab.sensor.far_end("acm.a")?, 0)?;
+    let twin = Sensor::start(&lab.twin.far_end("acm.b")?, TWIN_FIRST)?;
     wait_until("the sensor is read", || sensor.sent() > FLOWING)?;
     wait_until("the bulk device is read", || lab.endpoints.sent() > FLOWING)?;
 
@@ -232,7 +232,7 @@ fn replugged(lab: &Lab, found: &Endpoints, report: &mut Map<String, Value>) -> R
     let after = wait_for_port("SENSOR-A")?;
     run.wait_for(&format!("/dev/{after}"))?;
     pause(Duration::from_millis(500));
-    let sensor = Sensor::start(lab.sensor.far_end("acm.a")?, u32::try_from(pulled_at)?)?;
+    let sensor = Sensor::start(&lab.sensor.far_end("acm.a")?, u32::try_from(pulled_at)?)?;
     wait_until("the sensor is read again", || sensor.sent() > FLOWING)?;
 
     note("pulling the bulk device");

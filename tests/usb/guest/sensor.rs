@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,8 +29,8 @@ struct Shared {
 
 impl Sensor {
     /// Opens the far end and sends packets from `first` on.
-    pub(crate) fn start(far_end: PathBuf, first: u32) -> Result<Self> {
-        let port = open(&far_end)?;
+    pub(crate) fn start(far_end: &Path, first: u32) -> Result<Self> {
+        let port = open(far_end)?;
         let shared = Arc::<Shared>::default();
         let theirs = Arc::clone(&shared);
         let thread = std::thread::spawn(move || send(port, first, &theirs));
