@@ -24,7 +24,10 @@ fn python() -> Option<String> {
         !is_required,
         "`{python}` has no pynmea2; KYMO_PYTHON names one that has"
     );
-    println!("skipped: `{python}` has no pynmea2");
+    #[allow(clippy::print_stderr)]
+    {
+        eprintln!("skipped: `{python}` has no pynmea2");
+    }
     None
 }
 
