@@ -31,12 +31,13 @@ use crate::journal;
 use crate::lanes::LaneSender;
 use crate::latency::{Latency, Summary};
 use crate::ledger::Ledger;
+use crate::sink::{self, Sinks, SinksSetup};
 use crate::stage::{ChannelBoard, Outcome, Stage, StageOptions};
 use crate::store::{self, Store};
 
 use build::{lanes, quanta, run_record, stage_channels};
 use draft::Draft;
-use keep::{Observer, close_store, start_store};
+use keep::{Observer, abandoned_sinks, close_store, sink_report, start_store};
 use layout::Layout;
 pub use names::{Names, RuleNames};
 use recorder::JournalRecorder;
@@ -55,6 +56,9 @@ pub enum Error {
     /// The store.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// A sink.
+    #[error(transparent)]
+    Sink(#[from] sink::Error),
     /// A simulated device.
     #[error("cannot start the simulated device `{name}`: {source}")]
     Simulator {
@@ -96,6 +100,7 @@ pub struct Run {
     stage: JoinHandle<Outcome<JournalRecorder>>,
     journal: journal::Journal,
     store: Option<Store>,
+    sinks: Option<Sinks>,
     committed: Arc<Mutex<Latency>>,
     recovery: Vec<String>,
     simulators: Vec<Simulator>,
@@ -113,6 +118,7 @@ impl Run {
     /// What could not be started. A device that is not there is no error: it is looked for.
     pub fn start(plan: Plan, clock: Clock) -> Result<Self, Error> {
         let plan = Arc::new(plan);
+        Sinks::check(&plan.sinks)?;
         let data_dir = DataDir::take(&plan.data_dir)?;
         let layouts: Vec<Layout> = plan.sources.iter().map(Layout::new).collect();
         let names = Arc::new(Names::new(&plan, &layouts));
@@ -123,6 +129,7 @@ impl Run {
         let (intake, gate, senders) = lanes(&plan, &layouts, &ledger);
         let committed = Arc::new(Mutex::new(Latency::default()));
         let follower = Arc::new(OnceLock::new());
+        let sink_waker = Arc::new(OnceLock::new());
         let (journal, sender, recovery) = journal::open(
             &data_dir.path().join(journal::DIR),
             journal::Setup {
@@ -136,6 +143,8 @@ impl Run {
                 },
                 observer: Box::new(Observer {
                     follower: Arc::clone(&follower),
+                    sinks: Arc::clone(&sink_waker),
+                    samples: 0,
                     ledger: ledger.clone(),
                     committed: Arc::clone(&committed),
                     reads_ns: Vec::new(),
@@ -152,6 +161,26 @@ impl Run {
         if let Some(waker) = store.as_ref().and_then(Store::waker) {
             // Set once, here.
             let _ = follower.set(waker);
+        }
+
+        let mut recovery = recovery.messages();
+        recovery.extend(abandoned_sinks(&plan, &data_dir)?);
+        let sinks = (!plan.sinks.is_empty())
+            .then(|| {
+                Sinks::start(SinksSetup {
+                    data_dir: data_dir.path().to_owned(),
+                    sinks: plan.sinks.clone(),
+                    journal: journal.status(),
+                    is_pruned: store.is_some(),
+                    journal_segment_bytes: plan.journal.segment_bytes,
+                    run: id.clone(),
+                    clock: clock.clone(),
+                })
+            })
+            .transpose()?;
+        if let Some(sinks) = &sinks {
+            // Set once, here: before any block.
+            let _ = sink_waker.set(sinks.waker());
         }
 
         let (notices_in, notices) = flume::bounded(NOTICES_MAX);
@@ -203,8 +232,9 @@ impl Run {
             stage,
             journal,
             store,
+            sinks,
             committed,
-            recovery: recovery.messages(),
+            recovery,
             simulators,
             notices,
             notices_in,
@@ -336,6 +366,12 @@ impl Run {
         self.notices_in.clone()
     }
 
+    /// How the sinks stand, by name.
+    #[must_use]
+    pub fn sinks(&self) -> Vec<(String, sink::SinkStatus)> {
+        self.sinks.as_ref().map_or_else(Vec::new, Sinks::status)
+    }
+
     /// What the start found amiss in the journal.
     #[must_use]
     pub fn recovery(&self) -> &[String] {
@@ -408,6 +444,7 @@ impl Run {
             report.failure.get_or_insert(error.to_string());
         }
         report.store = self.store.map(close_store);
+        report.sinks = self.sinks.map(sink_report).unwrap_or_default();
         report
     }
 }

@@ -8,6 +8,7 @@
 #![allow(clippy::print_stderr)] // This is where the program speaks.
 
 mod audit;
+mod backfill;
 mod bench;
 mod check;
 mod export;
@@ -18,6 +19,7 @@ mod ports;
 mod query;
 mod run;
 mod show;
+mod sink;
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -67,6 +69,10 @@ enum Command {
     Journal(journal::Args),
     /// List the serial ports, who uses them, and why one cannot be opened.
     Ports(ports::Args),
+    /// Try a sink out, say how it stands, show what it refused.
+    Sink(sink::Args),
+    /// Send what is stored to a sink.
+    Backfill(backfill::Args),
     /// Measure this machine with Kymo's own parts.
     Bench(bench::Args),
 }
@@ -101,6 +107,8 @@ pub fn main() -> ExitCode {
         Command::Audit(args) => audit::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Ports(args) => ports::run(&args),
+        Command::Sink(args) => sink::run(&args),
+        Command::Backfill(args) => backfill::run(&args),
         Command::Bench(args) => bench::run(&args).map_err(Failure::Running),
     };
     let (status, text) = match done {

@@ -14,6 +14,7 @@ pub mod plan;
 mod protocol;
 mod rule;
 mod section;
+mod sink;
 mod source;
 pub mod values;
 
@@ -121,6 +122,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         sources.push(source);
     }
     let rules = rule::read_all(&root, &sources);
+    let sinks = sink::read_all(&root, &sources);
     if let Some(store) = &mut store {
         let limits = sources
             .iter()
@@ -145,6 +147,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
             .map(|simulator| simulator.options)
             .collect(),
         rules,
+        sinks,
     })
 }
 

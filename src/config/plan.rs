@@ -11,6 +11,7 @@ use crate::acquire::ReconnectOptions;
 use crate::alert::RuleOptions;
 use crate::journal;
 use crate::lanes::Overflow;
+use crate::sink::SinkOptions;
 use crate::stage::calibrate::Calibration;
 use crate::store;
 
@@ -33,6 +34,8 @@ pub struct Plan {
     pub simulators: Vec<kymo_simulators::Options>,
     /// The alert rules.
     pub rules: Vec<RuleOptions>,
+    /// Where data are sent.
+    pub sinks: Vec<SinkOptions>,
 }
 
 impl Plan {

@@ -292,6 +292,14 @@ pub(super) fn hex(value: &DeValue<'_>) -> Read<Vec<u8>> {
     Ok(bytes.collect())
 }
 
+/// A list of texts.
+pub(super) fn strings(value: &DeValue<'_>) -> Read<Vec<String>> {
+    let array = value
+        .as_array()
+        .ok_or_else(|| Wrong::kind(value, "a list of strings"))?;
+    array.iter().map(|item| text(item.get_ref())).collect()
+}
+
 /// A list of finite numbers.
 pub(super) fn numbers(value: &DeValue<'_>) -> Read<Vec<f64>> {
     let array = value

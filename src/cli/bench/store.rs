@@ -124,6 +124,7 @@ fn record() -> RunRecord {
             name: "adc".to_owned(),
             rate_hz: Some(RATE_HZ),
             lanes: vec![LaneRecord {
+                kind: "raw".to_owned(),
                 priority: "bulk".to_owned(),
                 channels: (0..CHANNELS).map(channel).collect(),
             }],
