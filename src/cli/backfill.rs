@@ -259,15 +259,15 @@ impl Backfill<'_> {
     /// Sends, and waits for an answer or until something may be sent.
     fn step(&mut self) -> Result<(), Failure> {
         const LOOK: Duration = Duration::from_millis(500);
-        let next = self.courier.send(self.started.elapsed());
-        let wait = next.map_or(LOOK, |next| {
-            next.saturating_sub(self.started.elapsed())
-                .clamp(Duration::from_millis(1), LOOK)
+        let (courier, started) = (&mut self.courier, self.started);
+        let answered = self.runtime.block_on(async {
+            let next = courier.send(started.elapsed());
+            let wait = next.map_or(LOOK, |next| {
+                let wait = next.saturating_sub(started.elapsed());
+                wait.clamp(Duration::from_millis(1), LOOK)
+            });
+            tokio::time::timeout(wait, courier.answered()).await
         });
-        let courier = &mut self.courier;
-        let answered = self
-            .runtime
-            .block_on(async { tokio::time::timeout(wait, courier.answered()).await });
         if let Ok(answered) = answered {
             let now_ns = self.clock.now_ns();
             self.courier.take(answered, self.started.elapsed(), now_ns);

@@ -4,7 +4,8 @@
 //! there, and a new one begins.
 //!
 //! **Always holds.** A letter is on disk before the sink's cursor passes its record. After a crash in between it may be there
-//! twice. The two files never take more than twice [`FILE_BYTES_MAX`] and a batch; what went with the older one is counted.
+//! twice. The two files never take more than twice [`FILE_BYTES_MAX`] and a batch; what goes with the older one is in
+//! the store, as everything is.
 //!
 //! **Must not know.** What a line means.
 

@@ -219,8 +219,12 @@ impl Follower {
             if is_closing {
                 let until =
                     *until.get_or_insert_with(|| Instant::now() + self.setup.options.linger);
-                let is_hopeless =
-                    self.courier.trouble().is_some() && self.courier.in_flight()[0] == 0;
+                // Nobody comes to lift a refusal in the next seconds; a server may well come back.
+                let is_hopeless = self
+                    .courier
+                    .trouble()
+                    .is_some_and(|trouble| trouble.is_denied)
+                    && self.courier.in_flight()[0] == 0;
                 if self.is_even() || is_hopeless || Instant::now() >= until {
                     break;
                 }
@@ -240,7 +244,8 @@ impl Follower {
         let until = due.into_iter().flatten().min();
         let mut wait = until.map_or(NOTE, |until| until.saturating_sub(self.now()));
         let (readable, _) = self.setup.waker.journaled();
-        if self.courier.has_room(Stream::Live) && self.live.has_more(readable) {
+        let has_more = self.courier.has_room(Stream::Live) && self.live.has_more(readable);
+        if has_more && self.local_trouble.is_none() {
             wait = Duration::ZERO;
         }
         // Not at once again: what is due and cannot be sent yet waits for an answer.

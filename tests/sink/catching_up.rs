@@ -18,7 +18,7 @@ fn the_newest_come_first_and_nothing_is_missing_although_it_was_killed_twice() {
     let server = Server::good();
     let place = Place::new(&format!(
         "{}\n[journal]\nsegment_size = \"1MiB\"\n",
-        sink(&server, "catch_up = \"newest-first\"")
+        sink(&server, "catch_up = \"newest-first\"").replace("64KiB", "8KiB")
     ));
     let run = place.run();
     place.wait_for("the sink sends", |status| {
@@ -31,7 +31,18 @@ fn the_newest_come_first_and_nothing_is_missing_although_it_was_killed_twice() {
     // What comes now is accepted at once; what was missed, one small piece after another.
     let before = server.points();
     let last_before = last(&before);
-    server.behave(|_| Reply::AcceptAfter(Duration::from_millis(120)));
+    let restarted_ns: i64 = kymo::clock::Clock::system().now_ns();
+    server.behave(move |request| {
+        let time = request
+            .body
+            .lines()
+            .next()
+            .and_then(|line| line.rsplit(' ').next()?.parse::<i64>().ok());
+        match time {
+            Some(time) if time < restarted_ns => Reply::AcceptAfter(Duration::from_millis(400)),
+            _ => Reply::Accept,
+        }
+    });
     let run = place.run();
     place.wait_for("what comes is sent while much is missing", |status| {
         status["written"].as_u64() > Some(1000)

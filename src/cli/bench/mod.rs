@@ -4,6 +4,7 @@
 mod latency;
 mod memory;
 mod serial;
+mod sink;
 mod store;
 
 use std::fmt::Write as _;
@@ -21,7 +22,8 @@ answer is wrong: a ledger out of balance, a value not as sent.\n\n  \
 kymo bench memory             generators → lanes → stage (statistics, a rule a channel) → thrown away\n  \
 kymo bench serial             devices flooding pseudo-terminals → the whole pipeline with journal\n  \
 kymo bench latency            150,000 samples/s over 16 sources, and a step that must fire a rule\n  \
-kymo bench store              the journal → Parquet segments, and one minute of one channel out of them")]
+kymo bench store              the journal → Parquet segments, and one minute of one channel out of them\n  \
+kymo bench sink               line protocol alone, and the journal → influxd, victoria-metrics if they are there")]
 pub(super) struct Args {
     /// Which one.
     #[arg(value_enum)]
@@ -59,6 +61,8 @@ enum Name {
     Latency,
     /// From the journal into Parquet, and a range out of it.
     Store,
+    /// From the journal to InfluxDB.
+    Sink,
 }
 
 /// What a benchmark found.
@@ -106,6 +110,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         Name::Serial => serial::run(args)?,
         Name::Latency => latency::run(args)?,
         Name::Store => store::run(args)?,
+        Name::Sink => sink::run(args)?,
     };
     if args.json {
         super::say(serde_json::to_string_pretty(&found)?);

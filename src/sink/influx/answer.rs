@@ -108,7 +108,8 @@ pub fn judge(answer: &Answer, sent: &Body, now_s: i64) -> Verdict {
             "it sends us on to {}: write that into `url`",
             answer.location.as_deref().unwrap_or("somewhere else")
         )),
-        400 | 422 if is_about_place(&said) => Verdict::Denied(said),
+        // Not the database says so, but what stands before it.
+        400 | 422 if is_page || is_about_place(&said) => Verdict::Denied(said),
         400 | 422 => refused(answer, &json, said, sent),
         413 => Verdict::TooLarge(said),
         408 => Verdict::TimedOut,
@@ -128,24 +129,23 @@ pub fn judge(answer: &Answer, sent: &Body, now_s: i64) -> Verdict {
     }
 }
 
-/// Whether an error is about where we write, not about what: no line is to blame for it.
+/// Whether an error is about where and how we write, not about what: no line is to blame for it, and none is put aside.
 fn is_about_place(said: &str) -> bool {
-    let said = said.to_lowercase();
-    let places = [
+    const ABOUT_PLACE: [&str; 11] = [
         "database not found",
         "retention policy not found",
         "bucket not found",
-    ];
-    let missing = [
         "database is required",
         "bucket is required",
         "missing bucket",
         "missing db",
+        "orgid or org",
+        "invalid precision",
+        "http request to an https server",
+        "plain http request was sent",
     ];
-    places
-        .iter()
-        .chain(&missing)
-        .any(|text| said.contains(text))
+    let said = said.to_lowercase();
+    ABOUT_PLACE.iter().any(|text| said.contains(text))
 }
 
 /// What it said, in words.
@@ -464,6 +464,11 @@ mod tests {
             verdict(400, r#"{"error":"database is required"}"#),
             Verdict::Denied(_)
         ));
+        let plain = "Client sent an HTTP request to an HTTPS server.";
+        assert!(
+            matches!(verdict(400, plain), Verdict::Denied(_)),
+            "no line is to blame"
+        );
         assert!(matches!(verdict(413, ""), Verdict::TooLarge(_)));
         assert!(matches!(
             verdict(

@@ -211,7 +211,15 @@ fn advice(options: &Options, error: &TransportError) -> String {
                 || low.contains("name or service")
             {
                 "no host of that name is known"
-            } else if low.contains("unknownissuer") || low.contains("unknown issuer") {
+            } else if [
+                "unknownissuer",
+                "unknown issuer",
+                "badsignature",
+                "bad signature",
+            ]
+            .iter()
+            .any(|text| low.contains(text))
+            {
                 "its certificate is of nobody we believe: name its CA with tls.ca"
             } else if low.contains("certificaterequired") || low.contains("certificate required") {
                 "it wants to see a certificate: tls.certificate and tls.key"
