@@ -167,7 +167,7 @@ impl Run {
         recovery.extend(abandoned_sinks(&plan, &data_dir)?);
         let sinks = (!plan.sinks.is_empty())
             .then(|| {
-                Sinks::start(SinksSetup {
+                Sinks::start(&SinksSetup {
                     data_dir: data_dir.path().to_owned(),
                     sinks: plan.sinks.clone(),
                     journal: journal.status(),

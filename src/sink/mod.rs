@@ -274,7 +274,7 @@ impl Sinks {
     ///
     /// # Errors
     /// If a cursor or a secret cannot be read, or there is no thread to be had.
-    pub fn start(setup: SinksSetup) -> Result<Self, Error> {
+    pub fn start(setup: &SinksSetup) -> Result<Self, Error> {
         let notifies: Vec<Arc<Notify>> = setup.sinks.iter().map(|_| Arc::default()).collect();
         let waker = Waker {
             journaled: Arc::default(),

@@ -38,11 +38,11 @@ impl Odd {
             .map(|line| String::from_utf8_lossy(line).into_owned())
             .collect();
         let good = lines.iter().filter(|line| !line.contains("bad")).cloned();
-        let mut keep = || {
+        let keep = || {
             self.kept
                 .lock()
                 .expect("one at a time")
-                .extend(good.clone())
+                .extend(good.clone());
         };
         let bad: BTreeMap<usize, String> = lines
             .iter()

@@ -333,7 +333,7 @@ fn follow(server: &Server, database: &str, source: &Path) -> anyhow::Result<f64>
         linger: Duration::from_secs(600),
     };
     let started = Instant::now();
-    let sinks = Sinks::start(SinksSetup {
+    let sinks = Sinks::start(&SinksSetup {
         data_dir: source.to_owned(),
         sinks: vec![sink],
         journal: journal.status(),

@@ -97,7 +97,7 @@ pub fn judge(answer: &Answer, sent: &Body, now_s: i64) -> Verdict {
     match answer.status {
         // Older versions of InfluxDB 3 say so of a partial write.
         201 if json["data"].is_array() || json["line"].is_u64() => {
-            refused(answer, &json, said, sent)
+            refused(answer, &json, &said, sent)
         }
         200..=299 if is_page => Verdict::Denied(
             "a web page answers there, not a database: is something between, such as a login page?"
@@ -110,7 +110,7 @@ pub fn judge(answer: &Answer, sent: &Body, now_s: i64) -> Verdict {
         )),
         // Not the database says so, but what stands before it.
         400 | 422 if is_page || is_about_place(&said) => Verdict::Denied(said),
-        400 | 422 => refused(answer, &json, said, sent),
+        400 | 422 => refused(answer, &json, &said, sent),
         413 => Verdict::TooLarge(said),
         408 => Verdict::TimedOut,
         429 | 503 => Verdict::Busy {
@@ -163,19 +163,19 @@ fn said(answer: &Answer, json: &Value) -> String {
     }
 }
 
-fn refused(answer: &Answer, json: &Value, said: String, sent: &Body) -> Verdict {
+fn refused(answer: &Answer, json: &Value, said: &str, sent: &Body) -> Verdict {
     let count = sent.lines();
-    let reason = shortened(&said);
+    let reason = shortened(said);
     let named = listed(json, count)
-        .or_else(|| quoted(&said, sent))
-        .or_else(|| numbered(json, &said, count));
+        .or_else(|| quoted(said, sent))
+        .or_else(|| numbered(json, said, count));
     let found = match named {
         Some((lines, is_all_told)) if lines.len() < count => Refused::Lines {
             lines,
             others_are_written: is_all_told && answer.is_whole && answer.status != 422,
         },
         Some(_) => Refused::All(reason),
-        None if dropped(&said).is_some_and(|dropped| dropped >= count) || count <= 1 => {
+        None if dropped(said).is_some_and(|dropped| dropped >= count) || count <= 1 => {
             Refused::All(reason)
         }
         None => Refused::Some(reason),
