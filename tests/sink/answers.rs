@@ -260,8 +260,9 @@ fn what_is_sent_is_as_the_configuration_says() {
         server.url()
     );
     let place = Place::new(&configuration(&sink));
-    let mut command = place.command(&["run", "--duration", "2s", "--report"]);
+    let mut command = place.command(&["run", "--duration", "2s"]);
     command
+        .arg("--report")
         .arg(place.report())
         .env("KYMO_TEST_PASSWORD", "secret");
     expect_status(&output(&mut command), 0);
@@ -365,8 +366,11 @@ fn the_crate_influxdb2_carries_version_2() {
         server.url()
     );
     let place = Place::new(&configuration(&sink));
-    let mut command = place.command(&["run", "--duration", "2s", "--report"]);
-    command.arg(place.report()).env("KYMO_TEST_TOKEN", "right");
+    let mut command = place.command(&["run", "--duration", "2s"]);
+    command
+        .arg("--report")
+        .arg(place.report())
+        .env("KYMO_TEST_TOKEN", "right");
     expect_status(&output(&mut command), 0);
     let report = crate::lab::json(&place.report());
     expect_conserved(&report);

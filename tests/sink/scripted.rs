@@ -140,10 +140,6 @@ impl Server {
         lock(&self.shared.points).clone()
     }
 
-    pub(crate) fn forget(&self) {
-        lock(&self.shared.points).clear();
-    }
-
     pub(crate) fn requests(&self) -> Vec<Request> {
         lock(&self.shared.requests).clone()
     }

@@ -230,6 +230,7 @@ fn advice(options: &Options, error: &TransportError) -> String {
             } else if low.contains("invalid message")
                 || low.contains("invalidcontenttype")
                 || low.contains("corrupt")
+                || low.contains("handshake eof")
             {
                 "it does not speak TLS there: http:// instead of https://?"
             } else {
