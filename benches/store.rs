@@ -155,6 +155,7 @@ fn record() -> RunRecord {
             name: "adc".to_owned(),
             rate_hz: None,
             lanes: vec![LaneRecord {
+                kind: "raw".to_owned(),
                 priority: "bulk".to_owned(),
                 channels: signals().into_iter().enumerate().map(channel).collect(),
             }],

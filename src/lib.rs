@@ -8,7 +8,8 @@
 //! 3. [`stage`]: takes the most urgent block there is, calibrates it, has [`alert`] look for rules
 //!    that fire, and hands it on;
 //! 4. [`journal`]: writes it down; with the next group commit it is safe;
-//! 5. [`store`]: follows the journal, and makes Parquet of it, which [`store::read`] finds again.
+//! 5. [`store`]: follows the journal, and makes Parquet of it, which [`store::read`] finds again;
+//! 6. [`sink`]: follows it, too, and sends it to InfluxDB and its like.
 //!
 //! [`ledger`] counts it at each of these doors, [`latency`] says how long each took, and
 //! [`pipeline`] is the only file that knows all rooms.
@@ -33,5 +34,6 @@ pub mod notify;
 pub mod pipeline;
 pub mod rehearsal;
 pub mod run_record;
+pub mod sink;
 pub mod stage;
 pub mod store;

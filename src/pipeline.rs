@@ -35,12 +35,15 @@ use crate::journal;
 use crate::lanes::LaneSender;
 use crate::latency::{Latency, Summary};
 use crate::ledger::Ledger;
+use crate::sink::{self, Sinks, SinksSetup};
 use crate::stage::{AlertSetup, ChannelBoard, Outcome, Stage, StageOptions};
 use crate::store::{self, Store};
 
 use build::{lanes, quanta, run_record, stage_channels};
 use draft::Draft;
-use keep::{AlertFollowers, Observer, close_store, start_store};
+use keep::{
+    AlertFollowers, Observer, abandoned_sinks, close_store, sink_report, start_store,
+};
 use layout::Layout;
 pub use names::{Names, RuleNames};
 use recorder::JournalRecorder;
@@ -63,6 +66,9 @@ pub enum Error {
     /// What is remembered of rules.
     #[error(transparent)]
     Alerts(#[from] alert_memory::Error),
+    /// A sink.
+    #[error(transparent)]
+    Sink(#[from] sink::Error),
     /// A simulated device.
     #[error("cannot start the simulated device `{name}`: {source}")]
     Simulator {
@@ -109,6 +115,7 @@ pub struct Run {
     followers: AlertFollowers,
     control: Control,
     control_server: Option<control::Server>,
+    sinks: Option<Sinks>,
     committed: Arc<Mutex<Latency>>,
     recovery: Vec<String>,
     simulators: Vec<Simulator>,
@@ -126,6 +133,7 @@ impl Run {
     /// What could not be started. A device that is not there is no error: it is looked for.
     pub fn start(plan: Plan, clock: Clock) -> Result<Self, Error> {
         let plan = Arc::new(plan);
+        Sinks::check(&plan.sinks)?;
         let data_dir = DataDir::take(&plan.data_dir)?;
         let layouts: Vec<Layout> = plan.sources.iter().map(Layout::new).collect();
         let names = Arc::new(Names::new(&plan, &layouts));
@@ -137,6 +145,7 @@ impl Run {
         let committed = Arc::new(Mutex::new(Latency::default()));
         let follower = Arc::new(OnceLock::new());
         let tellers = Arc::new(OnceLock::new());
+        let sink_waker = Arc::new(OnceLock::new());
         let (journal, sender, recovery) = journal::open(
             &data_dir.path().join(journal::DIR),
             journal::Setup {
@@ -151,6 +160,8 @@ impl Run {
                 observer: Box::new(Observer {
                     follower: Arc::clone(&follower),
                     tellers: Arc::clone(&tellers),
+                    sinks: Arc::clone(&sink_waker),
+                    samples: 0,
                     ledger: ledger.clone(),
                     committed: Arc::clone(&committed),
                     reads_ns: Vec::new(),
@@ -167,6 +178,26 @@ impl Run {
         if let Some(waker) = store.as_ref().and_then(Store::waker) {
             // Set once, here.
             let _ = follower.set(waker);
+        }
+
+        let mut recovery = recovery.messages();
+        recovery.extend(abandoned_sinks(&plan, &data_dir)?);
+        let sinks = (!plan.sinks.is_empty())
+            .then(|| {
+                Sinks::start(&SinksSetup {
+                    data_dir: data_dir.path().to_owned(),
+                    sinks: plan.sinks.clone(),
+                    journal: journal.status(),
+                    is_pruned: store.is_some(),
+                    journal_segment_bytes: plan.journal.segment_bytes,
+                    run: id.clone(),
+                    clock: clock.clone(),
+                })
+            })
+            .transpose()?;
+        if let Some(sinks) = &sinks {
+            // Set once, here: before any block.
+            let _ = sink_waker.set(sinks.waker());
         }
 
         let (notices_in, notices) = flume::bounded(NOTICES_MAX);
@@ -234,8 +265,7 @@ impl Run {
                 })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let mut messages = recovery.messages();
-        messages.extend(amiss);
+        recovery.extend(amiss);
         let mut run = Self {
             id,
             plan: Arc::clone(&plan),
@@ -254,8 +284,9 @@ impl Run {
             followers,
             control,
             control_server: Some(control_server),
+            sinks,
             committed,
-            recovery: messages,
+            recovery,
             simulators,
             notices,
             notices_in,
@@ -409,6 +440,12 @@ impl Run {
         self.notices_in.clone()
     }
 
+    /// How the sinks stand, by name.
+    #[must_use]
+    pub fn sinks(&self) -> Vec<(String, sink::SinkStatus)> {
+        self.sinks.as_ref().map_or_else(Vec::new, Sinks::status)
+    }
+
     /// What the start found amiss in the journal.
     #[must_use]
     pub fn recovery(&self) -> &[String] {
@@ -504,6 +541,7 @@ impl Run {
         self.followers.begin_close();
         report.store = self.store.map(close_store);
         report.notifiers = self.followers.close();
+        report.sinks = self.sinks.map(sink_report).unwrap_or_default();
         report
     }
 }

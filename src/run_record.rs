@@ -41,8 +41,15 @@ pub struct SourceRecord {
 pub struct LaneRecord {
     /// Their priority.
     pub priority: String,
+    /// What they hold: `raw`, what the device sent; `derived`, what was computed from it; `window`, statistics of it.
+    #[serde(default = "raw")]
+    pub kind: String,
     /// The columns of its blocks, in order.
     pub channels: Vec<ChannelRecord>,
+}
+
+fn raw() -> String {
+    "raw".to_owned()
 }
 
 /// A column.

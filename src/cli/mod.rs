@@ -8,6 +8,7 @@
 #![allow(clippy::print_stderr)] // This is where the program speaks.
 
 mod audit;
+mod backfill;
 mod bench;
 mod check;
 mod export;
@@ -21,6 +22,7 @@ mod query;
 mod rules;
 mod run;
 mod show;
+mod sink;
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -76,6 +78,10 @@ enum Command {
     Ports(ports::Args),
     /// Show what a device sends, as it comes: as text, as bytes, or decoded.
     Monitor(monitor::Args),
+    /// Try a sink out, say how it stands, show what it refused.
+    Sink(sink::Args),
+    /// Send what is stored to a sink.
+    Backfill(backfill::Args),
     /// Measure this machine with Kymo's own parts.
     Bench(bench::Args),
 }
@@ -113,6 +119,8 @@ pub fn main() -> ExitCode {
         Command::Journal(args) => journal::run(&args),
         Command::Ports(args) => ports::run(&args),
         Command::Monitor(args) => monitor::run(&args),
+        Command::Sink(args) => sink::run(&args),
+        Command::Backfill(args) => backfill::run(&args),
         Command::Bench(args) => bench::run(&args).map_err(Failure::Running),
     };
     let (status, text) = match done {

@@ -144,7 +144,7 @@ fn device(
     };
     let at = |path: &Path| {
         link::Options::Serial(link::serial::Options {
-            path: path.to_owned(),
+            device: link::serial::Device::Path(path.to_owned()),
             ..serial.clone()
         })
     };

@@ -11,6 +11,7 @@ use super::live::{Live, Plain, View};
 use super::{ConfigArgs, Failure, load_plan, parse_duration, say};
 use crate::clock::Clock;
 use crate::pipeline::{Error, Notice, Run};
+use crate::sink;
 
 /// Acquires the sources of a configuration into the journal.
 #[derive(Debug, clap::Args)]
@@ -48,6 +49,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let mut run = Run::start(plan, Clock::system()).map_err(|error| match error {
         Error::DataDir(error) => Failure::Usage(format!("error: {error}")),
+        Error::Sink(error @ sink::Error::Setup { .. }) => Failure::Usage(format!("error: {error}")),
         error => Failure::Running(error.into()),
     })?;
     let interrupted = listen_for_signals(&run)?;

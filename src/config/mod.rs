@@ -18,6 +18,7 @@ pub mod plan;
 mod protocol;
 mod rule;
 mod section;
+mod sink;
 mod source;
 mod timing;
 mod usb;
@@ -132,6 +133,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
     let rules = rule::read_all(&root, &expression::Catalogue::new(&sources));
     let notifiers = notifier::read_all(&root.tables("notifier"), &sources, &rules);
     let silences = notifier::silences(&root, &rules);
+    let sinks = sink::read_all(&root, &sources);
     if let Some(store) = &mut store {
         let limits = sources
             .iter()
@@ -158,6 +160,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         rules: rules.into_iter().map(|rule| rule.options).collect(),
         notifiers,
         silences,
+        sinks,
     })
 }
 

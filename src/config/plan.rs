@@ -12,6 +12,7 @@ use crate::alert::{RuleOptions, Silence};
 use crate::journal;
 use crate::lanes::Overflow;
 use crate::notify;
+use crate::sink::SinkOptions;
 use crate::stage::calibrate::Calibration;
 use crate::store;
 
@@ -38,6 +39,8 @@ pub struct Plan {
     pub notifiers: Vec<notify::Options>,
     /// When nobody is told of some rules.
     pub silences: Vec<Silence>,
+    /// Where data are sent.
+    pub sinks: Vec<SinkOptions>,
 }
 
 impl Plan {

@@ -228,6 +228,14 @@ impl<'a> Section<'a> {
         tables
     }
 
+    /// Its keys and values, whatever they are called: a table whose keys are the user's.
+    pub(super) fn entries(
+        &self,
+    ) -> impl Iterator<Item = (String, Range<usize>, &'a DeValue<'a>)> + use<'a> {
+        let entries = self.table.iter();
+        entries.map(|(key, value)| (key.get_ref().to_string(), key.span(), value.get_ref()))
+    }
+
     /// Says so if its own name cannot be one.
     pub(super) fn check_name(&self, of_what: &str) {
         if name_of(&self.name).is_err() {

@@ -65,6 +65,20 @@ impl Cursor {
         if seq == self.seq {
             return Ok(());
         }
+        self.write(seq)?;
+        self.seq = seq;
+        Ok(())
+    }
+
+    /// Puts its file there if there is none yet: from here on nothing behind its place is pruned, durably.
+    pub fn keep(&mut self) -> Result<(), Error> {
+        match self.dir.open_if_there(&self.name)? {
+            Some(_) => Ok(()),
+            None => self.write(self.seq),
+        }
+    }
+
+    fn write(&self, seq: u64) -> Result<(), Error> {
         if self.seq == 0 {
             self.dir.make()?;
         }
@@ -74,10 +88,26 @@ impl Cursor {
         file.write_all_at(encode(seq).as_bytes(), 0)?;
         file.sync()?;
         self.dir.rename(&aside, &self.name)?;
-        self.dir.sync()?;
-        self.seq = seq;
-        Ok(())
+        self.dir.sync()
     }
+}
+
+/// Removes a cursor of the journal in `dir`: its follower does not come back. There need be none.
+///
+/// # Errors
+/// If it cannot be removed.
+pub fn forget(dir: &Path, name: &str) -> Result<(), Error> {
+    if !is_name(name) {
+        return Err(Error::CursorName {
+            name: name.to_owned(),
+        });
+    }
+    let dir = Dir::os(dir).sub(CURSORS_NAME);
+    if dir.open_if_there(name)?.is_some() {
+        dir.remove_if_there(name)?;
+        dir.sync()?;
+    }
+    Ok(())
 }
 
 fn is_name(name: &str) -> bool {
@@ -144,21 +174,6 @@ fn all(dir: &Dir) -> Result<Vec<(String, u64)>, Error> {
         }
     }
     Ok(seqs)
-}
-
-/// Removes the cursor of a follower that there is no more, which would hold the journal for ever.
-///
-/// # Errors
-/// If it cannot be removed.
-pub fn remove_cursor(dir: &Path, name: &str) -> Result<(), Error> {
-    if !is_name(name) {
-        return Err(Error::CursorName {
-            name: name.to_owned(),
-        });
-    }
-    let dir = Dir::os(dir).sub(CURSORS_NAME);
-    dir.remove_if_there(name)?;
-    dir.sync()
 }
 
 /// The furthest any cursor has come; 0 if there is none.

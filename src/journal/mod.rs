@@ -84,10 +84,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use block::{BlockSummary, DecodedBlock, Quantum, encode_block};
-pub use cursor::{Cursor, cursors, remove_cursor};
+pub use cursor::{Cursor, cursors, forget};
 pub use error::Error;
 pub use log::Quanta;
-pub use prune::{Pruned, prune};
+pub use prune::{Pruned, prune, segments};
 pub use queues::{Event, Refused, RefusedWhy, Sender};
 pub use reader::{Filter, From, Lost, Next, Reader, Record, Until};
 pub use record::{Kind, RECORD_BYTES_MAX};

@@ -24,6 +24,22 @@ pub fn prune(dir: &Path, up_to_seq: u64) -> Result<Pruned, Error> {
     prune_in(&Dir::os(dir), up_to_seq)
 }
 
+/// The segments of the journal in `dir`: the first seq and the bytes of each, rising.
+///
+/// # Errors
+/// If the directory cannot be read.
+pub fn segments(dir: &Path) -> Result<Vec<(u64, u64)>, Error> {
+    let dir = Dir::os(dir);
+    let mut found = Vec::new();
+    for first_seq in segment::list(&dir)?.segments {
+        // Pruned since it was listed: not there any more.
+        if let Some(file) = dir.open_if_there(&segment::name(first_seq))? {
+            found.push((first_seq, file.size()?));
+        }
+    }
+    Ok(found)
+}
+
 pub(super) fn prune_in(dir: &Dir, up_to_seq: u64) -> Result<Pruned, Error> {
     let slowest = cursor::seqs(&dir.sub(CURSORS_NAME))?.into_iter().min();
     let passed = match slowest {

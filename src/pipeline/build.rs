@@ -69,6 +69,7 @@ pub(super) fn quanta(plan: &Plan, layouts: &[Layout]) -> journal::Quanta {
 pub(super) fn run_record(plan: &Plan, layouts: &[Layout], id: &str, started_ns: i64) -> RunRecord {
     let of_lane = |source: &Source, lane: &layout::LaneLayout| LaneRecord {
         priority: lane.priority.name().to_owned(),
+        kind: "raw".to_owned(),
         channels: lane
             .columns
             .iter()

@@ -17,6 +17,7 @@ use crate::journal;
 use crate::latency::Latency;
 use crate::ledger::Ledger;
 use crate::notify;
+use crate::sink::{self, SinkStatus, Sinks};
 use crate::store::{self, Store, StoreSetup, StoreWaker};
 
 /// Stores what the closed journal still has.
@@ -74,7 +75,7 @@ impl AlertFollowers {
                 |(options, _): &(notify::Options, _)| name == notify::cursor_name(&options.name);
             let is_memory = name == alert_memory::CURSOR;
             if (is_notifier && !durable.iter().any(is_wanted)) || (is_memory && !has_rules) {
-                journal::remove_cursor(&journal_dir, &name)?;
+                journal::forget(&journal_dir, &name)?;
             }
         }
         let memory = has_rules
@@ -145,11 +146,51 @@ impl AlertFollowers {
     }
 }
 
+/// Has the sinks send what the closed journal still has, as long as they may; how they stand then.
+pub(super) fn sink_report(sinks: Sinks) -> Map<String, Value> {
+    let of = |(name, status): (String, SinkStatus)| {
+        let mut report = json!({
+            "written": status.written,
+            "rejected": status.rejected,
+            "behind": status.behind,
+            "not_selected": status.not_selected,
+            "not_finite": status.not_finite,
+            "given_up": status.given_up,
+            "unreadable": status.unreadable,
+            "events": status.events,
+        });
+        for (key, text) in [("trouble", status.trouble), ("lost", status.lost)] {
+            if let Some(text) = text {
+                report[key] = Value::String(text);
+            }
+        }
+        (name, report)
+    };
+    sinks.close().into_iter().map(of).collect()
+}
+
+/// What is said of sinks for which the journal is kept, and which are not configured any more.
+pub(super) fn abandoned_sinks(plan: &Plan, data_dir: &DataDir) -> Result<Vec<String>, sink::Error> {
+    let mut followers = sink::followers(data_dir.path())?;
+    followers.retain(|(name, _)| !plan.sinks.iter().any(|sink| sink.name == *name));
+    let of = |(name, seq): (String, u64)| {
+        format!(
+            "the journal is kept from record {} on for the sink `{name}`, which is not configured any more: \
+             `kymo sink forget {name}` lets go of it",
+            seq + 1
+        )
+    };
+    Ok(followers.into_iter().map(of).collect())
+}
+
 /// Counts what the journal has committed, and what it could not.
 pub(super) struct Observer {
     pub(super) follower: Arc<OnceLock<StoreWaker>>,
     /// Those that follow the journal's alerts.
     pub(super) tellers: Arc<OnceLock<Vec<Thread>>>,
+    pub(super) sinks: Arc<OnceLock<sink::Waker>>,
+    /// Samples of the commit under way.
+    pub(super) samples: u64,
     pub(super) ledger: Ledger,
     /// Locked by the journal's thread, once for each commit, and at the end of the run.
     pub(super) committed: Arc<Mutex<Latency>>,
@@ -164,13 +205,14 @@ impl journal::Observer for Observer {
         self.ledger
             .source(block.source)
             .add_journaled(block.samples);
+        self.samples += block.samples;
         if block.samples > 0 {
             self.reads_ns.push(block.read_ns);
             self.commit_ns = commit_ns;
         }
     }
 
-    fn durable(&mut self, _seq: u64) {
+    fn durable(&mut self, seq: u64) {
         let latency = self.committed.lock();
         let mut latency = latency.unwrap_or_else(PoisonError::into_inner);
         for read_ns in self.reads_ns.drain(..) {
@@ -182,6 +224,10 @@ impl journal::Observer for Observer {
         }
         for teller in self.tellers.get().into_iter().flatten() {
             teller.unpark();
+        }
+        let samples = std::mem::take(&mut self.samples);
+        if let Some(sinks) = self.sinks.get() {
+            sinks.committed(seq, samples);
         }
     }
 

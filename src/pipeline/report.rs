@@ -167,6 +167,32 @@ impl Report {
                     .map_or_else(String::new, |trouble| format!("; {trouble}"))
             );
         }
+        for (name, sink) in &self.sinks {
+            let count = |key: &str| sink[key].as_u64().unwrap_or(0);
+            let _ = write!(
+                text,
+                "sink {name}: {} written, {} rejected, {} behind",
+                count("written"),
+                count("rejected"),
+                count("behind")
+            );
+            for (key, words) in [
+                ("not_selected", "not selected"),
+                ("not_finite", "not finite"),
+                ("given_up", "GIVEN UP"),
+                ("unreadable", "UNREADABLE"),
+            ] {
+                if count(key) > 0 {
+                    let _ = write!(text, ", {} {words}", count(key));
+                }
+            }
+            text.push('\n');
+            for key in ["trouble", "lost"] {
+                if let Some(said) = sink[key].as_str() {
+                    let _ = writeln!(text, "sink {name}: {said}");
+                }
+            }
+        }
         if self.events_dropped > 0 {
             let _ = writeln!(
                 text,

@@ -27,6 +27,7 @@ fn record(run: &str) -> RunRecord {
             name: "adc".to_owned(),
             rate_hz: None,
             lanes: vec![LaneRecord {
+                kind: "raw".to_owned(),
                 priority: "bulk".to_owned(),
                 channels: vec![ChannelRecord {
                     place: 0,

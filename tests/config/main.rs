@@ -81,6 +81,35 @@ fn every_mistake_is_told_at_once() {
     insta::assert_snapshot!(said(include_str!("wrong.toml")));
 }
 
+/// The same for sinks.
+#[test]
+fn every_mistake_of_a_sink_is_told_at_once() {
+    insta::assert_snapshot!(said(include_str!("sinks.toml")));
+}
+
+#[test]
+fn a_sink_is_read_with_its_defaults() {
+    let text = format!(
+        "{SHIPPED}\n[[sink]]\nname = \"lab\"\ntype = \"influxdb\"\nurl = \"https://db.lab/influx/\"\n\
+         database = \"d\"\ntags = {{ host = \"{{host}}\" }}\ntoken = {{ file = \"/etc/kymo/token\" }}\n"
+    );
+    let plan = parse("lab.toml", &text).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let sink = &plan.sinks[0];
+    assert_eq!(
+        (sink.pace.in_flight_max, sink.pace.batch_bytes_max),
+        (4, 1 << 20)
+    );
+    assert_eq!(sink.backlog_bytes_max, 64 << 30);
+    let kymo::sink::Kind::Influx(influx) = &sink.kind;
+    assert!(influx.gzip, "it is another host");
+    assert_eq!(influx.url.to_string(), "https://db.lab/influx");
+    assert!(sink.selection.raw && !sink.selection.events);
+    assert!(
+        shipped().sinks.is_empty(),
+        "without a [[sink]] there is none"
+    );
+}
+
 #[test]
 fn every_mistake_of_rules_notifiers_and_silences_is_told() {
     insta::assert_snapshot!(said(include_str!("wrong_alerts.toml")));

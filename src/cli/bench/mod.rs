@@ -5,6 +5,7 @@ mod interlock;
 mod latency;
 mod memory;
 mod serial;
+mod sink;
 mod store;
 
 use std::fmt::Write as _;
@@ -23,7 +24,8 @@ kymo bench memory             generators → lanes → stage (statistics, a rule
 kymo bench serial             devices flooding pseudo-terminals → the whole pipeline with journal\n  \
 kymo bench latency            150,000 samples/s over 16 sources, and a step that must fire a rule\n  \
 kymo bench interlock          a device crosses its limit, and receives its stop bytes\n  \
-kymo bench store              the journal → Parquet segments, and one minute of one channel out of them")]
+kymo bench store              the journal → Parquet segments, and one minute of one channel out of them\n  \
+kymo bench sink               line protocol alone, and the journal → influxd, victoria-metrics if they are there")]
 pub(super) struct Args {
     /// Which one.
     #[arg(value_enum)]
@@ -63,6 +65,8 @@ enum Name {
     Interlock,
     /// From the journal into Parquet, and a range out of it.
     Store,
+    /// From the journal to InfluxDB.
+    Sink,
 }
 
 /// What a benchmark found.
@@ -111,6 +115,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         Name::Latency => latency::run(args)?,
         Name::Interlock => interlock::run(args)?,
         Name::Store => store::run(args)?,
+        Name::Sink => sink::run(args)?,
     };
     if args.json {
         super::say(serde_json::to_string_pretty(&found)?);

@@ -19,8 +19,8 @@ use crate::run_record::{ChannelRecord, LaneRecord, RunRecord, SourceRecord};
 use crate::store::read::{Archive, Range, find};
 use crate::store::{Options, Store, StoreSetup, table};
 
-const CHANNELS: usize = 4;
-const FRAMES: usize = 1024;
+pub(super) const CHANNELS: usize = 4;
+pub(super) const FRAMES: usize = 1024;
 const RATE_HZ: f64 = 100_000.0;
 const PERIOD_NS: i64 = 10_000;
 const START_NS: i64 = 1_700_000_000_000_000_000;
@@ -107,7 +107,7 @@ impl Signal {
     }
 }
 
-fn record() -> RunRecord {
+pub(super) fn record() -> RunRecord {
     let channel = |place: usize| ChannelRecord {
         place,
         name: format!("c{place}"),
@@ -124,6 +124,7 @@ fn record() -> RunRecord {
             name: "adc".to_owned(),
             rate_hz: Some(RATE_HZ),
             lanes: vec![LaneRecord {
+                kind: "raw".to_owned(),
                 priority: "bulk".to_owned(),
                 channels: (0..CHANNELS).map(channel).collect(),
             }],
@@ -139,7 +140,7 @@ impl journal::Observer for Ignore {
     fn failed(&mut self, _: &journal::Committed) {}
 }
 
-fn setup(run: &RunRecord) -> anyhow::Result<journal::Setup> {
+pub(super) fn setup(run: &RunRecord) -> anyhow::Result<journal::Setup> {
     let clock = Clock::system();
     let quanta = CONVERTERS
         .iter()
@@ -155,7 +156,7 @@ fn setup(run: &RunRecord) -> anyhow::Result<journal::Setup> {
     })
 }
 
-fn write_journal(data_dir: &Path, blocks: u64) -> anyhow::Result<()> {
+pub(super) fn write_journal(data_dir: &Path, blocks: u64) -> anyhow::Result<()> {
     // Its mark and lock make a data directory of it; nobody else knows its name.
     drop(crate::data_dir::DataDir::take(data_dir)?);
     let (journal, mut sender, _) = journal::open(&data_dir.join(journal::DIR), setup(&record())?)?;

@@ -29,6 +29,7 @@ fn record() -> RunRecord {
             name: "s".to_owned(),
             rate_hz: None,
             lanes: vec![LaneRecord {
+                kind: "raw".to_owned(),
                 priority: "normal".to_owned(),
                 channels: vec![channel],
             }],

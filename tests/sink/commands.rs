@@ -1,0 +1,101 @@
+//! `kymo sink`, and a Kymo that has no sink.
+
+use crate::lab::{CHAMBER, expect_status, kymo, output, text};
+use crate::scripted::{Reply, Server};
+use crate::truth::{Place, configuration, kill};
+
+#[test]
+fn without_a_sink_nothing_touches_the_network() {
+    let place = Place::new(CHAMBER);
+    let run = place.run();
+    crate::lab::wait_until("it records", || {
+        crate::lab::journal_of(&place.data()).exists()
+    });
+    std::thread::park_timeout(std::time::Duration::from_millis(800));
+    let links = std::fs::read_dir(format!("/proc/{}/fd", run.id())).expect("its descriptors");
+    let sockets: Vec<_> = links
+        .flatten()
+        .filter_map(|entry| std::fs::read_link(entry.path()).ok())
+        .filter(|link| link.to_string_lossy().starts_with("socket:"))
+        .collect();
+    kill(run);
+    assert!(sockets.is_empty(), "{sockets:?}");
+    assert!(!place.data().join("sinks").exists());
+}
+
+#[test]
+fn the_status_of_a_run_elsewhere_is_shown() {
+    let server = Server::good();
+    let place = Place::new(&configuration(&format!(
+        "url = \"{}\"\ndatabase = \"lab\"\ndialect = \"v1\"",
+        server.url()
+    )));
+    let run = place.run();
+    place.wait_for("the sink sends", |status| {
+        status["written"].as_u64() > Some(500)
+    });
+    let status = place.status();
+    let sink = &status["sinks"]["lab"];
+    assert_eq!(
+        (&status["running"], &sink["state"]),
+        (&true.into(), &"sending".into()),
+        "{status}"
+    );
+    assert!(sink["samples_per_s"].as_f64() > Some(10.0), "{status}");
+    assert!(
+        sink["kept_from"].as_u64() > Some(1),
+        "the cursor moves: {status}"
+    );
+    server.behave(|_| Reply::say(403, "{\"error\":\"write is not allowed\"}"));
+    place.wait_for("it is denied", |status| status["state"] == "denied");
+    let mut command = kymo();
+    command
+        .args(["sink", "status", "--data-dir"])
+        .arg(place.data());
+    let told = output(&mut command);
+    expect_status(&told, 0);
+    let told = text(&told.stdout);
+    assert!(
+        told.starts_with("lab: denied, to `lab` at http://127.0.0.1"),
+        "{told}"
+    );
+    assert!(
+        told.contains("it does not let us write: write is not allowed (status 403)"),
+        "{told}"
+    );
+    kill(run);
+}
+
+#[test]
+fn a_sink_that_is_gone_is_told_and_can_be_let_go() {
+    let server = Server::good();
+    let place = Place::new(&configuration(&format!(
+        "url = \"{}\"\ndatabase = \"lab\"\ndialect = \"v1\"",
+        server.url()
+    )));
+    place.run_for("500ms");
+    std::fs::write(place.config(), CHAMBER).expect("a file");
+    let report = place.run_for("300ms");
+    let said = report["recovery"].to_string();
+    assert!(
+        said.contains("`kymo sink forget lab` lets go of it"),
+        "{report}"
+    );
+    let forget = |name: &str| {
+        let mut command = kymo();
+        command
+            .args(["sink", "forget", name, "--data-dir"])
+            .arg(place.data());
+        output(&mut command)
+    };
+    let refused = forget("lap");
+    expect_status(&refused, 2);
+    assert!(
+        text(&refused.stderr).contains("no sink is called `lap`; there are lab"),
+        "{}",
+        text(&refused.stderr)
+    );
+    expect_status(&forget("lab"), 0);
+    let report = place.run_for("300ms");
+    assert!(report["recovery"].is_null(), "{report}");
+}
