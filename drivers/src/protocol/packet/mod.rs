@@ -233,12 +233,20 @@ fn append(
 ) {
     let each = frames.len();
     let count = packets.len() / stride * each;
-    if each == 0 {
+    if count == 0 {
         return;
     }
-    for (index, places) in out.spare_ends(count).chunks_mut(each).enumerate() {
-        // A read buffer is far below 4 GiB.
-        places.fill(u32::try_from(end(index)).unwrap_or(u32::MAX));
+    // A read buffer is far below 4 GiB.
+    let end = |index| u32::try_from(end(index)).unwrap_or(u32::MAX);
+    let ends = out.spare_ends(count);
+    if each == 1 {
+        for (index, place) in ends.iter_mut().enumerate() {
+            *place = end(index);
+        }
+    } else {
+        for (index, places) in ends.chunks_mut(each).enumerate() {
+            places.fill(end(index));
+        }
     }
     if let Some(timestamp) = &shape.timestamp {
         let packets = packets.chunks_exact(stride);
