@@ -37,6 +37,11 @@ impl FarEnd {
         &self.path
     }
 
+    /// What is behind it, for whoever hands its bytes on.
+    pub(crate) fn into_master(self) -> OwnedFd {
+        self.master
+    }
+
     pub(crate) fn write(&self, bytes: &[u8]) {
         let mut rest = bytes;
         while !rest.is_empty() {

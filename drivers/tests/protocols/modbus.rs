@@ -118,8 +118,9 @@ fn answer(message: &[u8]) -> Vec<u8> {
         let count = usize::from(asked.count);
         body.push(u8::try_from(count.div_ceil(8)).expect("short"));
         for byte in 0..count.div_ceil(8) {
-            let bit =
-                |n: usize| byte * 8 + n < count && (usize::from(asked.at) + byte * 8 + n) % 3 == 0;
+            let bit = |n: usize| {
+                byte * 8 + n < count && (usize::from(asked.at) + byte * 8 + n).is_multiple_of(3)
+            };
             body.push((0..8).map(|n| u8::from(bit(n)) << n).sum());
         }
     } else {
@@ -411,7 +412,7 @@ fn the_line_is_silent_between_an_answer_and_the_next_request() {
         let mut ends = Vec::new();
         desk.run(1900 * MS, |at, message| {
             // The request's and the answer's bytes take their time on the line.
-            let took = ((8 + 7) as f64 * ns_per_byte) as i64 + 2 * MS;
+            let took = (15.0 * ns_per_byte) as i64 + 2 * MS;
             ends.push(at + took);
             vec![(took, answer(message))]
         });

@@ -80,8 +80,8 @@ impl Desk {
                 self.feed();
                 self.poll();
             }
-            for (at_ns, message) in self.sent[from..].to_vec() {
-                for (after_ns, answer) in device(at_ns, &message) {
+            for (at_ns, message) in &self.sent[from..] {
+                for (after_ns, answer) in device(*at_ns, message) {
                     let at = at_ns + after_ns;
                     let place = self.arriving.partition_point(|(other, _)| *other <= at);
                     self.arriving.insert(place, (at, answer));

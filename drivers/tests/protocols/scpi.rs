@@ -132,10 +132,11 @@ fn one_that_is_not_what_is_declared_is_told_and_left_alone_until_it_is() {
         _ => good(at, message),
     });
     let before = desk.sent.iter().filter(|(at, _)| *at < replaced);
-    // At 0, and every two seconds, the longest wait.
-    assert_eq!(before.count(), 3);
-    assert_eq!(desk.tally.refused, 3);
-    assert_eq!(desk.told.len(), 1, "{:?}", desk.told);
+    // At 0, and after 20 ms and 200, 400, 800, 1600 ms each.
+    assert_eq!(before.count(), 5);
+    assert_eq!(desk.tally.refused, 5);
+    assert_eq!(desk.told.len(), 2, "{:?}", desk.told);
+    assert_eq!(desk.told[1], "answers again");
     assert!(desk.told[0].contains("OTHER,SCOPE") && desk.told[0].contains("^ACME,DMM"));
     assert!(desk.rows.iter().all(|(at, _)| *at > replaced));
     assert!(desk.values().iter().all(|row| *row == [Some(1.0)]));

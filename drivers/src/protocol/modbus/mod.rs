@@ -336,6 +336,8 @@ impl Protocol for Modbus {
             }
             if let Some(asked) = self.asked.take() {
                 self.give_up(&asked);
+                // What was counted and told is taken first.
+                return Some(now_ns);
             }
         }
         let silent_ns = self.silent_until_ns();

@@ -19,9 +19,11 @@ pub(super) fn error_number(line: &[u8]) -> Option<i32> {
     std::str::from_utf8(number).ok()?.parse().ok()
 }
 
-/// Whether an answer has the four fields of IEEE 488.2, 10.14: maker, model, serial number, version.
+/// Whether an answer has the four fields of IEEE 488.2, 10.14: maker, model, serial number, version. Numbers between
+/// commas are a late answer to something else.
 pub(super) fn has_four_fields(line: &[u8]) -> bool {
-    line.iter().filter(|byte| **byte == b',').count() >= 3
+    line.first().is_some_and(u8::is_ascii_alphabetic)
+        && line.iter().filter(|byte| **byte == b',').count() >= 3
 }
 
 /// What stands where a block may begin.

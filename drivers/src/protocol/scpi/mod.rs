@@ -235,6 +235,8 @@ impl Scpi {
         self.cut_off += asked.block.map_or(0, |block| block.left);
         match asked.what {
             What::Identity => self.not_identified(asked.instead),
+            // It says that it is another than it was: or its first answer came with noise in it.
+            What::Sync if asked.instead.is_some() => self.step = Step::Identify,
             What::Sync => self.lost("does not answer any more"),
             What::Error => {
                 self.errors_off = true;
@@ -270,11 +272,12 @@ impl Scpi {
                 .as_ref()
                 .map_or("maker, model, serial number and version", |p| p.as_str());
             self.told.tell(format!(
-                "says it is \"{instead}\", which is not what is declared ({expected}): it is left alone, and asked again every {:.0} s",
-                seconds(self.waits.max_ns())
+                "says it is \"{instead}\", which is not what is declared ({expected}): it is left alone, and asked again, ever more seldom"
             ));
         }
-        self.hold_ns = self.now_ns.saturating_add(self.waits.max_ns());
+        let wait_ns = self.waits.after(self.wait_ns);
+        self.wait_ns = Some(wait_ns);
+        self.hold_ns = self.now_ns.saturating_add(wait_ns);
     }
 
     /// The instrument itself does not answer: it is left alone for a while.
@@ -315,13 +318,13 @@ impl Scpi {
         if text.is_empty() && !asked.is_bad {
             return;
         }
+        let is_right = |text| match &self.pattern {
+            Some(pattern) => pattern.is_match(text),
+            None => answer::has_four_fields(text),
+        };
         match asked.what {
             What::Identity => {
-                let is_right = match &self.pattern {
-                    Some(pattern) => pattern.is_match(text),
-                    None => answer::has_four_fields(text),
-                };
-                if is_right && !asked.is_bad {
+                if is_right(text) && !asked.is_bad {
                     text.clone_into(&mut self.identity);
                     self.recognised();
                 } else {
@@ -335,6 +338,9 @@ impl Scpi {
                     self.tally.skipped_bytes += (text.len() - self.identity.len()) as u64;
                     self.recognised();
                 } else {
+                    if is_right(text) {
+                        asked.instead = Some(shown(text));
+                    }
                     asked.is_bad = false;
                     self.tally.skipped_bytes += line.len() as u64;
                 }
@@ -609,6 +615,8 @@ impl Protocol for Scpi {
             }
             if let Some(asked) = self.asked.take() {
                 self.give_up(asked);
+                // What was counted and told is taken first.
+                return Some(now_ns);
             }
         }
         if self.is_ready {

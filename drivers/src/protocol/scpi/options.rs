@@ -98,7 +98,7 @@ pub struct Options {
     pub timeout: Duration,
     /// After so long what did not answer is asked again; each time twice as long.
     pub backoff_first: Duration,
-    /// The longest of these waits; one that is not what was declared is asked again after it, too.
+    /// The longest of these waits.
     pub backoff_max: Duration,
     /// Ends what is sent.
     pub terminator: String,

@@ -1,5 +1,7 @@
 //! Devices that speak only when they are asked, through pseudo-terminals, into the journal.
 
+mod python;
+
 use std::time::Duration;
 
 use kymo_drivers::block::GapReason;
