@@ -156,6 +156,8 @@ fn record() -> RunRecord {
             rate_hz: None,
             lanes: vec![LaneRecord {
                 priority: "bulk".to_owned(),
+                kind: "raw".to_owned(),
+                label: None,
                 channels: signals().into_iter().enumerate().map(channel).collect(),
             }],
         }],

@@ -13,6 +13,7 @@ mod layout;
 mod names;
 mod recorder;
 mod report;
+mod tables;
 
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
@@ -31,17 +32,18 @@ use crate::journal;
 use crate::lanes::LaneSender;
 use crate::latency::{Latency, Summary};
 use crate::ledger::Ledger;
+use crate::stage::computed::ComputedCounts;
 use crate::stage::{ChannelBoard, Outcome, Stage, StageOptions};
 use crate::store::{self, Store};
 
 use build::{lanes, quanta, run_record, stage_channels};
 use draft::Draft;
 use keep::{Observer, close_store, start_store};
-use layout::Layout;
 pub use names::{Names, RuleNames};
 use recorder::JournalRecorder;
 pub use recorder::Notice;
 pub use report::{Latencies, Report, Sources, StoreReport};
+use tables::Table;
 
 /// Why a run could not start.
 #[derive(Debug, thiserror::Error)]
@@ -116,21 +118,21 @@ impl Run {
     pub fn start(plan: Plan, clock: Clock) -> Result<Self, Error> {
         let plan = Arc::new(plan);
         let data_dir = DataDir::take(&plan.data_dir)?;
-        let layouts: Vec<Layout> = plan.sources.iter().map(Layout::new).collect();
-        let names = Arc::new(Names::new(&plan, &layouts));
+        let tables = tables::tables(&plan);
+        let names = Arc::new(Names::new(&plan, &tables));
         let started_ns = clock.now_ns();
         let id = run_id(started_ns);
-        let ledger = Ledger::new(plan.sources.len());
+        let ledger = Ledger::new(tables.len());
 
-        let (intake, gate, senders) = lanes(&plan, &layouts, &ledger);
+        let (intake, gate, senders) = lanes(&plan, &tables, &ledger);
         let committed = Arc::new(Mutex::new(Latency::default()));
         let follower = Arc::new(OnceLock::new());
         let (journal, sender, recovery) = journal::open(
             &data_dir.path().join(journal::DIR),
             journal::Setup {
                 options: plan.journal.clone(),
-                quanta: quanta(&plan, &layouts),
-                run: serde_json::to_string(&run_record(&plan, &layouts, &id, started_ns))
+                quanta: quanta(&tables),
+                run: serde_json::to_string(&run_record(&plan, &tables, &id, started_ns))
                     .unwrap_or_default(),
                 clock: {
                     let clock = clock.clone();
@@ -161,13 +163,9 @@ impl Run {
         let events = EventSender::new(events_in, gate);
         let (stage, boards) = Stage::new(StageOptions {
             intake,
-            sources: plan
-                .sources
-                .iter()
-                .zip(&layouts)
-                .map(|(s, l)| stage_channels(s, l))
-                .collect(),
+            sources: tables.iter().map(stage_channels).collect(),
             rules: plan.rules.clone(),
+            computed: tables::computed(&plan, &tables),
             recorder: JournalRecorder {
                 journal: sender,
                 notices: notices_in.clone(),
@@ -214,22 +212,22 @@ impl Run {
             events,
             _data_dir: data_dir,
         };
-        run.start_readers(&layouts, senders)?;
+        run.start_readers(&tables, senders)?;
         Ok(run)
     }
 
     fn start_readers(
         &mut self,
-        layouts: &[Layout],
+        tables: &[Table],
         senders: Vec<(SourceId, u8, LaneSender)>,
     ) -> Result<(), Error> {
-        let mut outputs: Vec<Vec<Option<LaneOutput>>> = layouts
+        let mut outputs: Vec<Vec<Option<LaneOutput>>> = tables
             .iter()
-            .map(|layout| layout.lanes.iter().map(|_| None).collect())
+            .map(|table| table.layout.lanes.iter().map(|_| None).collect())
             .collect();
         for (source, lane, sender) in senders {
             let index = usize::from(source.0);
-            let layout = &layouts[index].lanes[usize::from(lane)];
+            let layout = &tables[index].layout.lanes[usize::from(lane)];
             let planned = &self.plan.sources[index];
             let queue = self.plan.journal.queue_blocks[layout.priority.index()];
             outputs[index][usize::from(lane)] = Some(LaneOutput {
@@ -388,6 +386,7 @@ impl Run {
             ledger: self.ledger,
             read_to_stage: Summary::default(),
             read_to_alert: Summary::default(),
+            computed: ComputedCounts::default(),
             committed: self.committed,
             alerts: Vec::new(),
             in_flight: 0,
@@ -405,6 +404,7 @@ impl Run {
         };
         draft.read_to_stage = outcome.read_to_stage.summary();
         draft.read_to_alert = outcome.read_to_alert.summary();
+        draft.computed = outcome.computed;
         draft.alerts = outcome.alerts;
         draft.in_flight = outcome.in_flight;
         let sender = outcome.recorder.finish();

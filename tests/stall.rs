@@ -131,6 +131,7 @@ fn run(overflow: Overflow, full: bool) -> (Ledger, u64, Arrived) {
         intake,
         sources: vec![channel(), channel()],
         rules: vec![],
+        computed: None,
         recorder,
         ledger: ledger.clone(),
         events,

@@ -9,6 +9,7 @@
 //! **Must not know.** Whether a device is there, and what will be done with the plan.
 
 mod calibration;
+mod derived;
 mod expression;
 mod link;
 mod mistakes;
@@ -18,6 +19,7 @@ mod rule;
 mod section;
 mod source;
 pub mod values;
+mod window;
 
 use std::path::{Path, PathBuf};
 
@@ -122,7 +124,8 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         let source = source::read(table, &simulators, &mut read_by);
         sources.push(source);
     }
-    let rules = rule::read_all(&root, &sources);
+    let derived = derived::read_all(&root, &sources);
+    let rules = rule::read_all(&root, &derived.watchable);
     if let Some(store) = &mut store {
         let limits = sources
             .iter()
@@ -146,6 +149,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
             .into_iter()
             .map(|simulator| simulator.options)
             .collect(),
+        computed: derived.computed,
         rules,
     })
 }

@@ -7,6 +7,7 @@
 //! the block in hand was critical and the next one is a share: then for that one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kymo_drivers::block::{Block, Gap, GapReason, Priority, SourceId};
 use tokio::sync::Notify;
@@ -241,6 +242,21 @@ impl Intake {
             gate.waker().notified().await;
             gate.woke();
         }
+    }
+
+    /// As [`Intake::wait`], but for no longer than `limit`, if there is one.
+    pub async fn wait_at_most(
+        &self,
+        limit: Option<Duration>,
+        admit: impl Fn(Priority) -> bool,
+        has_other_work: impl FnOnce() -> bool,
+    ) {
+        let Some(limit) = limit else {
+            return self.wait(admit, has_other_work).await;
+        };
+        // Whether the time or the gate ended it: the owner is awake now.
+        let _ = tokio::time::timeout(limit, self.wait(admit, has_other_work)).await;
+        self.stage.0.woke();
     }
 
     /// Whether every lane is closed and empty.

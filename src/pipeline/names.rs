@@ -2,7 +2,7 @@
 
 use kymo_drivers::block::SourceId;
 
-use super::layout::Layout;
+use super::tables::Table;
 use crate::alert::RuleOptions;
 use crate::config::plan::Plan;
 
@@ -32,17 +32,16 @@ pub struct RuleNames {
 }
 
 impl Names {
-    pub(super) fn new(plan: &Plan, layouts: &[Layout]) -> Self {
-        let sources = plan
-            .sources
-            .iter()
-            .zip(layouts)
-            .map(|(source, layout)| SourceNames {
-                name: source.name.clone(),
-                lanes: layout.lanes.iter().map(|lane| lane.columns.len()).collect(),
-            });
+    pub(super) fn new(plan: &Plan, tables: &[Table]) -> Self {
+        let sources = tables.iter().map(|table| {
+            let lanes = table.layout.lanes.iter();
+            SourceNames {
+                name: table.name.clone(),
+                lanes: lanes.map(|lane| lane.columns.len()).collect(),
+            }
+        });
         let rules = plan.rules.iter().map(|rule| {
-            let source = &plan.sources[rule.source];
+            let source = &tables[rule.source];
             let channel = &source.channels[rule.channel];
             RuleNames {
                 options: rule.clone(),

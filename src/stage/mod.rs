@@ -11,6 +11,8 @@
 
 mod board;
 pub mod calibrate;
+pub mod computed;
+mod results;
 pub mod statistics;
 pub mod thermocouple;
 
@@ -27,6 +29,7 @@ use crate::ledger::Ledger;
 
 pub use board::{ChannelBoard, Shown};
 use calibrate::Calibration;
+use computed::{Computed, ComputedCounts, ComputedOptions};
 use statistics::{Running, summarize};
 
 /// Whoever takes the blocks that the stage is done with.
@@ -67,6 +70,8 @@ pub struct StageOptions<R> {
     pub sources: Vec<Vec<ChannelOptions>>,
     /// The rules.
     pub rules: Vec<RuleOptions>,
+    /// What is computed, if anything is.
+    pub computed: Option<ComputedOptions>,
     /// Where blocks go.
     pub recorder: R,
     /// Where drops are counted.
@@ -88,6 +93,8 @@ pub struct Outcome<R> {
     pub read_to_alert: Latency,
     /// Times each rule fired and cleared, in order.
     pub alerts: Vec<(u64, u64)>,
+    /// What did not go right with what was computed.
+    pub computed: ComputedCounts,
     /// Samples still in the lanes when the stage ended: 0 after a clean stop.
     pub in_flight: u64,
 }
@@ -119,6 +126,9 @@ pub struct Stage<R> {
     lanes: Vec<Vec<LaneWork>>,
     rules: Vec<RuleState>,
     alerts: Vec<(u64, u64)>,
+    /// Made on the stage's own thread, from what is wanted.
+    computed: Option<Computed>,
+    wanted: Option<ComputedOptions>,
     recorder: R,
     ledger: Ledger,
     events: flume::Receiver<Event>,
@@ -147,6 +157,8 @@ impl<R: Recorder> Stage<R> {
             lanes,
             rules: options.rules.iter().map(RuleState::new).collect(),
             alerts: vec![(0, 0); options.rules.len()],
+            computed: None,
+            wanted: options.computed,
             recorder: options.recorder,
             ledger: options.ledger,
             events: options.events,
@@ -160,9 +172,13 @@ impl<R: Recorder> Stage<R> {
     /// Handles blocks until every lane is closed and empty.
     pub async fn run(mut self) -> Outcome<R> {
         loop {
+            let mut is_drained = false;
             for _ in 0..BLOCKS_PER_TURN {
-                let recorder = &self.recorder;
-                match self.intake.next(|priority| admits(recorder, priority)) {
+                let (recorder, computed) = (&self.recorder, self.computed.as_ref());
+                match self
+                    .intake
+                    .next(|priority| admits(recorder, computed, priority))
+                {
                     Some(Item::Block(block)) => self.handle(block),
                     Some(Item::End {
                         source,
@@ -172,24 +188,34 @@ impl<R: Recorder> Stage<R> {
                     }) => {
                         self.recorder.record_gaps(source, lane, priority, &gaps);
                     }
-                    None => break,
+                    None => {
+                        is_drained = true;
+                        break;
+                    }
                 }
             }
+            self.tick_computed(is_drained);
             while let Ok(event) = self.events.try_recv() {
                 self.recorder.record_event(&event);
             }
             if self.intake.is_finished() {
                 break;
             }
-            let recorder = &self.recorder;
+            let (recorder, computed) = (&self.recorder, self.computed.as_ref());
             let events = &self.events;
             self.intake
-                .wait(|priority| admits(recorder, priority), || !events.is_empty())
+                .wait_at_most(
+                    self.computed_patience(),
+                    |priority| admits(recorder, computed, priority),
+                    || !events.is_empty() || computed.is_some_and(Computed::has_results),
+                )
                 .await;
             tokio::task::consume_budget().await;
         }
+        let computed = self.finish_computed();
         self.record_lost();
         Outcome {
+            computed,
             in_flight: self.intake.count_and_discard(),
             recorder: self.recorder,
             read_to_stage: self.read_to_stage,
@@ -203,18 +229,31 @@ impl<R: Recorder> Stage<R> {
     ///
     /// # Errors
     /// If the system gives no thread or no event queue.
-    pub fn start(self) -> std::io::Result<std::thread::JoinHandle<Outcome<R>>>
+    pub fn start(mut self) -> std::io::Result<std::thread::JoinHandle<Outcome<R>>>
     where
         R: 'static,
     {
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()?;
+        if let Some(wanted) = self.wanted.take() {
+            self.computed = Some(Computed::start(wanted, self.intake.gate())?);
+        }
         let thread = std::thread::Builder::new().name("kymo-stage".to_owned());
         thread.spawn(move || runtime.block_on(self.run()))
     }
 
-    fn handle(&mut self, mut block: Block) {
+    fn handle(&mut self, block: Block) {
         let taken_ns = self.clock.now_ns();
         self.read_to_stage.record_ns(block.read_ns, taken_ns);
+        self.pass(block);
+        if self.computed.is_some() {
+            self.take_computed();
+        }
+    }
+
+    /// Calibrates a block, looks at it, and hands it on.
+    fn pass(&mut self, mut block: Block) {
         let source = usize::from(block.source.0);
         let Some(lane) = self
             .lanes
@@ -269,6 +308,9 @@ impl<R: Recorder> Stage<R> {
                 }
             }
         }
+        if let Some(computed) = &mut self.computed {
+            computed.feed(&block);
+        }
         if !lane.lost.is_empty() {
             block.gaps.splice(0..0, lane.lost.drain(..));
         }
@@ -320,8 +362,9 @@ impl LaneWork {
 }
 
 /// Critical blocks are judged even if they cannot be recorded; the others wait in their lanes.
-fn admits(recorder: &impl Recorder, priority: Priority) -> bool {
-    priority == Priority::Critical || recorder.has_room(priority)
+fn admits(recorder: &impl Recorder, computed: Option<&Computed>, priority: Priority) -> bool {
+    priority == Priority::Critical
+        || (recorder.has_room(priority) && computed.is_none_or(Computed::has_room))
 }
 
 /// The work on each lane of a source.

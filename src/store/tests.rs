@@ -28,6 +28,8 @@ fn record(run: &str) -> RunRecord {
             rate_hz: None,
             lanes: vec![LaneRecord {
                 priority: "bulk".to_owned(),
+                kind: "raw".to_owned(),
+                label: None,
                 channels: vec![ChannelRecord {
                     place: 0,
                     name: "u".to_owned(),

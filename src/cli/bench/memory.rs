@@ -147,6 +147,7 @@ fn pipeline(duration: Duration) -> anyhow::Result<(f64, crate::latency::Summary,
         intake,
         sources,
         rules: rules(),
+        computed: None,
         recorder: Discard {
             ledger: ledger.clone(),
             alerts: 0,

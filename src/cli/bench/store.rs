@@ -125,6 +125,8 @@ fn record() -> RunRecord {
             rate_hz: Some(RATE_HZ),
             lanes: vec![LaneRecord {
                 priority: "bulk".to_owned(),
+                kind: "raw".to_owned(),
+                label: None,
                 channels: (0..CHANNELS).map(channel).collect(),
             }],
         }],

@@ -30,6 +30,8 @@ fn record() -> RunRecord {
             rate_hz: None,
             lanes: vec![LaneRecord {
                 priority: "normal".to_owned(),
+                kind: "raw".to_owned(),
+                label: None,
                 channels: vec![channel],
             }],
         }],
