@@ -77,6 +77,12 @@ fn every_mistake_is_told_at_once() {
     insta::assert_snapshot!(said(include_str!("wrong.toml")));
 }
 
+/// Windows and derived channels: each mistake at its place, within an expression too.
+#[test]
+fn mistakes_in_what_is_computed_are_told_at_once() {
+    insta::assert_snapshot!(said(include_str!("computed.toml")));
+}
+
 #[test]
 fn what_is_no_toml_is_told_with_its_place() {
     insta::assert_snapshot!(said("[run\ndata_dir = \"x\"\n[source.a]\nrate_hz = = 5\n"));

@@ -2,6 +2,7 @@
 
 mod audit;
 mod commands;
+mod computed;
 mod devices;
 mod disk;
 mod far_end;
