@@ -179,7 +179,7 @@ impl Join {
     }
 
     /// Prepares the next batch of moments; whether there is any. Ask for its columns, then say [`Join::done`].
-    pub fn next(&mut self) -> bool {
+    pub fn take_batch(&mut self) -> bool {
         let reached_ns = self.reached_ns();
         self.take_moments(reached_ns);
         let Some(last_ns) = self.times_ns.last().copied() else {
@@ -398,7 +398,7 @@ mod tests {
     /// Everything that can be had: moments, and both streams at them.
     fn all(join: &mut Join) -> Vec<(i64, f64, f64)> {
         let mut rows = Vec::new();
-        while join.next() {
+        while join.take_batch() {
             let both = join.aligned(0, 0).iter().zip(join.aligned(1, 0));
             rows.extend(
                 join.times_ns()

@@ -113,7 +113,7 @@ impl Spectrum {
                 finite += 1;
             }
         }
-        if (finite as f64) < SHARE_MIN * len as f64 {
+        if f64::from(finite) < SHARE_MIN * len as f64 {
             self.taken = 0;
             return false;
         }

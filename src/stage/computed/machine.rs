@@ -254,11 +254,13 @@ impl Machine {
         let output = &mut self.output;
         match &mut self.running {
             Running::Windows(windows) if mark.time_ns >= END_NS => {
-                windows.finish(|time_ns, row| output.push_row(time_ns, row, ready));
+                windows.finish(|time_ns, row| {
+                    output.push_row(time_ns, row, ready);
+                });
             }
             Running::Windows(windows) => {
                 windows.advance(mark.time_ns, |time_ns, row| {
-                    output.push_row(time_ns, row, ready)
+                    output.push_row(time_ns, row, ready);
                 });
             }
             Running::Straight(_) => {}
@@ -302,7 +304,7 @@ fn drain(
     output: &mut Output,
     ready: &mut VecDeque<Ready>,
 ) {
-    while join.next() {
+    while join.take_batch() {
         let of_input = |(stream, column): (usize, usize)| {
             let (times_ns, values) = join.own(stream, column);
             Column {
