@@ -32,7 +32,19 @@ pub struct SourceCounts {
     /// On a cache line of its own: the journal's thread writes it, the reader's thread the rest.
     journaled: Padded,
     dropped: [Padded; DROP_REASONS.len()],
+    stage: StageCounts,
 }
+
+/// What the stage's thread counts.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct StageCounts {
+    computed: AtomicU64,
+    not_kept: AtomicU64,
+}
+
+/// What samples are given up for that nobody wanted to be kept: in the report, beside the reasons of drops.
+pub const NOT_KEPT: &str = "not_kept";
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -103,6 +115,16 @@ impl SourceCounts {
     pub fn add_acquired(&self, frames: u64, samples: u64) {
         add(&self.reader.frames, frames);
         add(&self.reader.acquired, samples);
+    }
+
+    /// Results were computed, of so many samples: acquired where they come to be.
+    pub fn add_computed(&self, samples: u64) {
+        add(&self.stage.computed, samples);
+    }
+
+    /// Samples were not written down, as the configuration says.
+    pub fn add_not_kept(&self, samples: u64) {
+        add(&self.stage.not_kept, samples);
     }
 
     /// What a protocol found wrong.
@@ -196,10 +218,10 @@ impl SourceCounts {
         get(&self.reader.frames)
     }
 
-    /// Samples decoded so far.
+    /// Samples decoded or computed so far.
     #[must_use]
     pub fn acquired(&self) -> u64 {
-        get(&self.reader.acquired)
+        get(&self.reader.acquired) + get(&self.stage.computed)
     }
 
     /// Samples on disk so far.
@@ -211,7 +233,8 @@ impl SourceCounts {
     /// Samples given up so far, for whatever reason.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        self.dropped.iter().map(|count| get(&count.0)).sum()
+        let dropped: u64 = self.dropped.iter().map(|count| get(&count.0)).sum();
+        dropped + get(&self.stage.not_kept)
     }
 
     /// The counts as they are now.
@@ -221,7 +244,8 @@ impl SourceCounts {
         SourceReport {
             bytes: get(&reader.bytes),
             frames: get(&reader.frames),
-            samples: get(&reader.acquired),
+            samples: self.acquired(),
+            computed: get(&self.stage.computed),
             corrupt_frames: get(&reader.corrupt_frames),
             skipped_bytes: get(&reader.skipped_bytes),
             lost_by_device: get(&reader.lost_by_device),
@@ -241,8 +265,10 @@ impl SourceCounts {
             dropped: DROP_REASONS
                 .iter()
                 .zip(&self.dropped)
-                .filter(|(_, count)| get(&count.0) > 0)
-                .map(|(reason, count)| (reason.name().to_owned(), get(&count.0).into()))
+                .map(|(reason, count)| (reason.name().to_owned(), get(&count.0)))
+                .chain([(NOT_KEPT.to_owned(), get(&self.stage.not_kept))])
+                .filter(|(_, count)| *count > 0)
+                .map(|(reason, count)| (reason, count.into()))
                 .collect(),
         }
     }
@@ -347,8 +373,11 @@ pub struct SourceReport {
     pub bytes: u64,
     /// Frames decoded.
     pub frames: u64,
-    /// Samples decoded: frames times channels.
+    /// Samples decoded, frames times channels, and computed.
     pub samples: u64,
+    /// Of these, computed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub computed: u64,
     /// Frames recognised and refused.
     pub corrupt_frames: u64,
     /// Bytes that belong to no frame.
@@ -372,6 +401,11 @@ pub struct SourceReport {
     pub clock: Option<ClockReport>,
     /// Samples given up, by reason.
     pub dropped: serde_json::Map<String, serde_json::Value>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde asks for it.
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// The sums over all sources.

@@ -13,6 +13,7 @@ mod layout;
 mod names;
 mod recorder;
 mod report;
+mod tables;
 mod tell;
 
 use std::io;
@@ -36,19 +37,18 @@ use crate::lanes::LaneSender;
 use crate::latency::{Latency, Summary};
 use crate::ledger::Ledger;
 use crate::sink::{self, Sinks, SinksSetup};
+use crate::stage::computed::ComputedCounts;
 use crate::stage::{AlertSetup, ChannelBoard, Outcome, Stage, StageOptions};
 use crate::store::{self, Store};
 
 use build::{lanes, quanta, run_record, stage_channels};
 use draft::Draft;
-use keep::{
-    AlertFollowers, Observer, abandoned_sinks, close_store, sink_report, start_store,
-};
-use layout::Layout;
+use keep::{AlertFollowers, Observer, abandoned_sinks, close_store, sink_report, start_store};
 pub use names::{Names, RuleNames};
 use recorder::JournalRecorder;
 pub use recorder::Notice;
 pub use report::{Latencies, Report, Sources, StoreReport};
+use tables::Table;
 use tell::Tell;
 
 /// Why a run could not start.
@@ -135,13 +135,13 @@ impl Run {
         let plan = Arc::new(plan);
         Sinks::check(&plan.sinks)?;
         let data_dir = DataDir::take(&plan.data_dir)?;
-        let layouts: Vec<Layout> = plan.sources.iter().map(Layout::new).collect();
-        let names = Arc::new(Names::new(&plan, &layouts));
+        let tables = tables::tables(&plan);
+        let names = Arc::new(Names::new(&plan, &tables));
         let started_ns = clock.now_ns();
         let id = run_id(started_ns);
-        let ledger = Ledger::new(plan.sources.len());
+        let ledger = Ledger::new(tables.len());
 
-        let (intake, gate, senders) = lanes(&plan, &layouts, &ledger);
+        let (intake, gate, senders) = lanes(&plan, &tables, &ledger);
         let committed = Arc::new(Mutex::new(Latency::default()));
         let follower = Arc::new(OnceLock::new());
         let tellers = Arc::new(OnceLock::new());
@@ -150,8 +150,8 @@ impl Run {
             &data_dir.path().join(journal::DIR),
             journal::Setup {
                 options: plan.journal.clone(),
-                quanta: quanta(&plan, &layouts),
-                run: serde_json::to_string(&run_record(&plan, &layouts, &id, started_ns))
+                quanta: quanta(&tables),
+                run: serde_json::to_string(&run_record(&plan, &tables, &id, started_ns))
                     .unwrap_or_default(),
                 clock: {
                     let clock = clock.clone();
@@ -231,14 +231,10 @@ impl Run {
         let _ = tellers.set(followers.threads());
         let (stage, boards) = Stage::new(StageOptions {
             intake,
-            sources: plan
-                .sources
-                .iter()
-                .zip(&layouts)
-                .map(|(s, l)| stage_channels(s, l))
-                .collect(),
+            sources: tables.iter().map(stage_channels).collect(),
             rules: plan.rules.clone(),
             alerts,
+            computed: tables::computed(&plan, &tables),
             recorder: JournalRecorder {
                 journal: sender,
                 notices: notices_in.clone(),
@@ -293,22 +289,22 @@ impl Run {
             events,
             _data_dir: data_dir,
         };
-        run.start_readers(&layouts, senders)?;
+        run.start_readers(&tables, senders)?;
         Ok(run)
     }
 
     fn start_readers(
         &mut self,
-        layouts: &[Layout],
+        tables: &[Table],
         senders: Vec<(SourceId, u8, LaneSender)>,
     ) -> Result<(), Error> {
-        let mut outputs: Vec<Vec<Option<LaneOutput>>> = layouts
+        let mut outputs: Vec<Vec<Option<LaneOutput>>> = tables
             .iter()
-            .map(|layout| layout.lanes.iter().map(|_| None).collect())
+            .map(|table| table.layout.lanes.iter().map(|_| None).collect())
             .collect();
         for (source, lane, sender) in senders {
             let index = usize::from(source.0);
-            let layout = &layouts[index].lanes[usize::from(lane)];
+            let layout = &tables[index].layout.lanes[usize::from(lane)];
             let planned = &self.plan.sources[index];
             let queue = self.plan.journal.queue_blocks[layout.priority.index()];
             outputs[index][usize::from(lane)] = Some(LaneOutput {
@@ -507,6 +503,7 @@ impl Run {
             ledger: self.ledger,
             read_to_stage: Summary::default(),
             read_to_alert: Summary::default(),
+            computed: ComputedCounts::default(),
             committed: self.committed,
             alerts: Vec::new(),
             in_flight: 0,
@@ -524,6 +521,7 @@ impl Run {
         };
         draft.read_to_stage = outcome.read_to_stage.summary();
         draft.read_to_alert = outcome.read_to_alert.summary();
+        draft.computed = outcome.computed;
         draft.alerts = outcome.alerts;
         draft.in_flight = outcome.in_flight;
         let sender = outcome.recorder.finish();

@@ -41,15 +41,26 @@ pub struct SourceRecord {
 pub struct LaneRecord {
     /// Their priority.
     pub priority: String,
-    /// What they hold: `raw`, what the device sent; `derived`, what was computed from it; `window`, statistics of it.
+    /// What they are: `raw`, from a device; `derived`; `window`.
     #[serde(default = "raw")]
     pub kind: String,
+    /// What tells the lane from the others of its source, if its priority does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
     /// The columns of its blocks, in order.
     pub channels: Vec<ChannelRecord>,
 }
 
 fn raw() -> String {
     "raw".to_owned()
+}
+
+impl LaneRecord {
+    /// What tells the lane from the others of its source.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        self.label.as_deref().unwrap_or(&self.priority)
+    }
 }
 
 /// A column.

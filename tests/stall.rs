@@ -132,6 +132,7 @@ fn run(overflow: Overflow, full: bool) -> (Ledger, u64, Arrived) {
         sources: vec![channel(), channel()],
         rules: vec![],
         alerts: AlertSetup::default(),
+        computed: None,
         recorder,
         ledger: ledger.clone(),
         events,

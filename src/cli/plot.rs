@@ -195,7 +195,7 @@ impl Found {
             let is_gap = |row: &&EventRow| {
                 row.event == "gap"
                     && row.source.as_deref() == Some(&source.name)
-                    && row.priority.as_deref() == Some(&record.priority)
+                    && row.priority.as_deref() == Some(record.label())
             };
             let gaps: Vec<(i64, i64)> = events
                 .iter()
@@ -256,7 +256,7 @@ impl Found {
             lanes.iter().any(|lane| {
                 let source = &run.record.sources[lane.source];
                 row.source.as_deref() == Some(&source.name)
-                    && row.priority.as_deref() == Some(&source.lanes[lane.lane].priority)
+                    && row.priority.as_deref() == Some(source.lanes[lane.lane].label())
             })
         };
         for row in events {

@@ -87,6 +87,7 @@ fn describe(archive: &Archive, run: &Run, overview: &Overview, state: &str) -> V
             "source": source.name,
             "lane": lane.name,
             "priority": said.priority,
+            "kind": said.kind,
             "declared_rate_hz": source.rate_hz,
             "channels": said.channels.iter().map(|channel| json!({
                 "name": channel.name,

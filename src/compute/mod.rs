@@ -7,8 +7,11 @@
 //!
 //! **Must not know.** Blocks, sources, the configuration, expressions, the time of day.
 
+pub mod align;
 pub mod biquad;
 pub mod calculus;
 pub mod median;
 pub mod moments;
+pub mod spectrum;
 pub mod trailing;
+pub mod window;

@@ -50,6 +50,11 @@ impl Catalogue {
         catalogue
     }
 
+    /// Adds a channel.
+    pub(super) fn push(&mut self, entry: Entry) {
+        self.entries.push(entry);
+    }
+
     /// The channel of that number, as expressions' inputs count them.
     pub(super) fn entry(&self, channel: usize) -> &Entry {
         &self.entries[channel]

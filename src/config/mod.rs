@@ -10,6 +10,7 @@
 
 mod address;
 mod calibration;
+mod derived;
 mod expression;
 mod link;
 mod mistakes;
@@ -23,6 +24,7 @@ mod source;
 mod timing;
 mod usb;
 pub mod values;
+mod window;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -130,10 +132,11 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         sources.push(source);
     }
     one_reader_each(&tables, &sources);
-    let rules = rule::read_all(&root, &expression::Catalogue::new(&sources));
+    let derived = derived::read_all(&root, &sources);
+    let rules = rule::read_all(&root, &derived.catalogue);
     let notifiers = notifier::read_all(&root.tables("notifier"), &sources, &rules);
     let silences = notifier::silences(&root, &rules);
-    let sinks = sink::read_all(&root, &sources);
+    let sinks = sink::read_all(&root, &derived.watchable);
     if let Some(store) = &mut store {
         let limits = sources
             .iter()
@@ -161,6 +164,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         notifiers,
         silences,
         sinks,
+        computed: derived.computed,
     })
 }
 

@@ -9,6 +9,9 @@ use kymo_drivers::protocol;
 
 use crate::acquire::{Commands, ReconnectOptions, TimeOptions};
 use crate::alert::{RuleOptions, Silence};
+use crate::compute::align::Alignment;
+use crate::compute::window;
+use crate::expression::Expression;
 use crate::journal;
 use crate::lanes::Overflow;
 use crate::notify;
@@ -33,6 +36,8 @@ pub struct Plan {
     pub sources: Vec<Source>,
     /// The devices to simulate.
     pub simulators: Vec<kymo_simulators::Options>,
+    /// What is computed from the sources' channels.
+    pub computed: Computed,
     /// The alert rules.
     pub rules: Vec<RuleOptions>,
     /// Who is told of alerts.
@@ -120,4 +125,77 @@ pub struct Channel {
     pub calibration: Calibration,
     /// How the protocol made its value out of an integer, where it did: `value = integer * scale + offset`.
     pub quantum: Option<(f64, f64)>,
+}
+
+/// What is computed. Sources are counted on: the first derived one comes behind the last that is read.
+#[derive(Debug, Clone, Default)]
+pub struct Computed {
+    /// Sources without a device, in the order of the configuration.
+    pub derived: Vec<Derived>,
+    /// Windows, each over channels of one lane. Their results are channels of the source, behind its own, in this order.
+    pub windows: Vec<Window>,
+}
+
+/// A source whose channels are expressions.
+#[derive(Debug, Clone)]
+pub struct Derived {
+    /// Its name.
+    pub name: String,
+    /// How urgent its blocks are.
+    pub priority: Priority,
+    /// Its channels.
+    pub channels: Vec<DerivedChannel>,
+    /// When it has a frame.
+    pub moments: DerivedMoments,
+    /// What a channel is between two of its samples.
+    pub alignment: Alignment,
+    /// For how long, at most.
+    pub hold: Duration,
+    /// How long a silent source is waited for.
+    pub lateness: Duration,
+    /// Frames in a block at most.
+    pub block_frames: usize,
+    /// Frames a second, where that is known.
+    pub rate_hz: Option<f64>,
+}
+
+/// When a derived source has a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DerivedMoments {
+    /// With each frame of the lane that has this channel: source, channel.
+    Channel(usize, usize),
+    /// After every such time, counted from the epoch.
+    Every(Duration),
+}
+
+/// A channel of a derived source.
+#[derive(Debug, Clone)]
+pub struct DerivedChannel {
+    /// Its name.
+    pub name: String,
+    /// Its unit, UCUM.
+    pub unit: String,
+    /// Where its values come from.
+    pub expression: Expression,
+    /// `value = result * scale + offset`: from the expression's unit to the channel's.
+    pub conversion: (f64, f64),
+    /// The expression's inputs: source, channel.
+    pub inputs: Vec<(usize, usize)>,
+}
+
+/// Windows over channels of one lane of a source.
+#[derive(Debug, Clone)]
+pub struct Window {
+    /// Of which source.
+    pub source: usize,
+    /// Its name in the names of its results and its table.
+    pub suffix: String,
+    /// How urgent its results are.
+    pub priority: Priority,
+    /// The channels looked at, by their places in the source.
+    pub inputs: Vec<usize>,
+    /// What is made of each.
+    pub options: window::Options,
+    /// Its results: name and unit, for each input all statistics in order.
+    pub channels: Vec<(String, String)>,
 }

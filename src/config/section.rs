@@ -19,6 +19,7 @@ pub(super) struct At<T> {
 /// The longest name of a source, a channel, a rule.
 const NAME_CHARS_MAX: usize = 64;
 
+#[derive(Clone)]
 pub(super) struct Section<'a> {
     table: &'a DeTable<'a>,
     /// Where it begins: its name in its header.

@@ -367,11 +367,6 @@ impl Checker<'_> {
                 let b = self.converted(b, right, left, right_span)?;
                 Some((binary(operation, a, b), left.of_difference()))
             }
-            // A point and a difference.
-            (true, false) => {
-                let b = affine(b, right.scale_to(left), 0.0);
-                Some((binary(operation, a, b), left.clone()))
-            }
             (false, true) if is_plus => {
                 let a = affine(a, left.scale_to(right), 0.0);
                 Some((binary(operation, a, b), right.clone()))
@@ -380,7 +375,8 @@ impl Checker<'_> {
                 self.no_point(right, right_span, "taken from a difference")?;
                 None
             }
-            (false, false) => {
+            // Two differences, or a point and a difference.
+            (_, false) => {
                 let b = affine(b, right.scale_to(left), 0.0);
                 Some((binary(operation, a, b), left.clone()))
             }

@@ -151,6 +151,16 @@ impl Expression {
         })
     }
 
+    /// The channels that a text names, whether or not it is right; `knows` says whether a name is a channel's.
+    pub fn names(text: &str, knows: &dyn Fn(&str) -> bool) -> Vec<String> {
+        let tokens = token::tokens(text, knows).unwrap_or_default();
+        let name = |placed: token::Placed| match placed.token {
+            token::Token::Channel(name) => Some(name),
+            _ => None,
+        };
+        tokens.into_iter().filter_map(name).collect()
+    }
+
     /// The channels it reads, each once.
     #[must_use]
     pub fn inputs(&self) -> &[Input] {

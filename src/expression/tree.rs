@@ -308,16 +308,12 @@ impl Reader<'_> {
                 .tokens
                 .get(self.at)
                 .is_some_and(|placed| placed.token == Token::Close);
-            while !is_empty {
+            if !is_empty {
                 arguments.push(self.level(0)?);
-                let comma = self
-                    .tokens
-                    .get(self.at)
-                    .is_some_and(|p| p.token == Token::Comma);
-                if !comma {
-                    break;
+                while self.at_comma() {
+                    self.at += 1;
+                    arguments.push(self.level(0)?);
                 }
-                self.at += 1;
             }
             self.depth -= 1;
             end = self.close(&open.span)?;
@@ -353,6 +349,12 @@ impl Reader<'_> {
                 Err(ExpressionError::new(open.clone(), what, "`)` is missing"))
             }
         }
+    }
+
+    fn at_comma(&self) -> bool {
+        self.tokens
+            .get(self.at)
+            .is_some_and(|placed| placed.token == Token::Comma)
     }
 
     fn start(&self) -> usize {

@@ -547,9 +547,7 @@ impl Parser<'_> {
     fn exponent(&mut self) -> Option<i32> {
         let sign = if self.eat('-') {
             -1
-        } else if self.eat('+') {
-            1
-        } else if self.rest.starts_with(|c: char| c.is_ascii_digit()) {
+        } else if self.eat('+') || self.rest.starts_with(|c: char| c.is_ascii_digit()) {
             1
         } else {
             return Some(1);

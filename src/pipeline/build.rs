@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use kymo_drivers::block::SourceId;
 
-use super::layout::{self, Layout};
+use super::layout::{self, Kind};
+use super::tables::Table;
 use crate::clock::rfc3339;
-use crate::config::plan::{Plan, Source};
+use crate::config::plan::Plan;
 use crate::journal;
 use crate::lanes::{LaneOptions, LaneSender, LanesBuilder};
 use crate::ledger::Ledger;
@@ -16,7 +17,7 @@ use crate::stage::ChannelOptions;
 /// The lanes of a plan.
 pub(super) fn lanes(
     plan: &Plan,
-    layouts: &[Layout],
+    tables: &[Table],
     ledger: &Ledger,
 ) -> (
     crate::lanes::Intake,
@@ -24,9 +25,10 @@ pub(super) fn lanes(
     Vec<(SourceId, u8, LaneSender)>,
 ) {
     let mut builder = LanesBuilder::default();
-    for (index, (source, layout)) in plan.sources.iter().zip(layouts).enumerate() {
+    for (index, (source, table)) in plan.sources.iter().zip(tables).enumerate() {
         let id = SourceId(u16::try_from(index).unwrap_or(u16::MAX));
-        for (number, lane) in layout.lanes.iter().enumerate() {
+        let lanes = table.layout.lanes.iter().enumerate();
+        for (number, lane) in lanes.filter(|(_, lane)| lane.kind == Kind::Raw) {
             builder.add(LaneOptions {
                 source: id,
                 lane: u8::try_from(number).unwrap_or(u8::MAX),
@@ -41,48 +43,50 @@ pub(super) fn lanes(
 }
 
 /// A source's channels, as the stage wants them.
-pub(super) fn stage_channels(source: &Source, layout: &Layout) -> Vec<ChannelOptions> {
-    let channels = source.channels.iter().enumerate();
+pub(super) fn stage_channels(table: &Table) -> Vec<ChannelOptions> {
+    let channels = table.channels.iter().enumerate();
     channels
         .map(|(place, channel)| ChannelOptions {
-            lane: layout.lane_of(place),
+            lane: table.layout.lane_of(place),
             calibration: channel.calibration.clone(),
         })
         .collect()
 }
 
 /// For every lane's columns, how values were made of integers, where they were.
-pub(super) fn quanta(plan: &Plan, layouts: &[Layout]) -> journal::Quanta {
-    let of_source = |(source, layout): (&Source, &Layout)| {
+pub(super) fn quanta(tables: &[Table]) -> journal::Quanta {
+    let of_table = |table: &Table| {
         let of_lane = |lane: &layout::LaneLayout| {
             lane.columns
                 .iter()
-                .map(|column| source.channels[*column].quantum)
+                .map(|column| table.channels[*column].quantum)
                 .collect()
         };
-        layout.lanes.iter().map(of_lane).collect()
+        table.layout.lanes.iter().map(of_lane).collect()
     };
-    journal::Quanta(plan.sources.iter().zip(layouts).map(of_source).collect())
+    journal::Quanta(tables.iter().map(of_table).collect())
 }
 
 /// What makes the journal readable alone.
-pub(super) fn run_record(plan: &Plan, layouts: &[Layout], id: &str, started_ns: i64) -> RunRecord {
-    let of_lane = |source: &Source, lane: &layout::LaneLayout| LaneRecord {
+pub(super) fn run_record(plan: &Plan, tables: &[Table], id: &str, started_ns: i64) -> RunRecord {
+    let of_lane = |table: &Table, lane: &layout::LaneLayout| LaneRecord {
         priority: lane.priority.name().to_owned(),
-        kind: "raw".to_owned(),
+        kind: lane.kind.name().to_owned(),
+        label: lane.label.clone(),
         channels: lane
             .columns
             .iter()
-            .map(|place| of_channel(source, *place))
+            .map(|place| of_channel(table, *place))
             .collect(),
     };
-    let of_source = |(source, layout): (&Source, &Layout)| SourceRecord {
-        name: source.name.clone(),
-        rate_hz: source.rate_hz,
-        lanes: layout
+    let of_table = |table: &Table| SourceRecord {
+        name: table.name.clone(),
+        rate_hz: table.rate_hz,
+        lanes: table
+            .layout
             .lanes
             .iter()
-            .map(|lane| of_lane(source, lane))
+            .map(|lane| of_lane(table, lane))
             .collect(),
     };
     RunRecord {
@@ -91,7 +95,7 @@ pub(super) fn run_record(plan: &Plan, layouts: &[Layout], id: &str, started_ns: 
         started_ns,
         kymo: env!("CARGO_PKG_VERSION").to_owned(),
         host: host(),
-        sources: plan.sources.iter().zip(layouts).map(of_source).collect(),
+        sources: tables.iter().map(of_table).collect(),
         configuration: plan.text.clone(),
     }
 }
@@ -104,12 +108,15 @@ pub(super) fn host() -> String {
         .into_owned()
 }
 
-fn of_channel(source: &Source, place: usize) -> ChannelRecord {
-    let channel = &source.channels[place];
+fn of_channel(table: &Table, place: usize) -> ChannelRecord {
+    let channel = &table.channels[place];
     ChannelRecord {
         place,
         name: channel.name.clone(),
         unit: channel.unit.clone(),
-        calibration: format!("{:?}", channel.calibration),
+        calibration: channel
+            .computed
+            .clone()
+            .unwrap_or_else(|| format!("{:?}", channel.calibration)),
     }
 }

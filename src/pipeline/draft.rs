@@ -10,6 +10,7 @@ use crate::journal;
 use crate::latency::{Latency, Summary};
 use crate::ledger::Ledger;
 use crate::stage::RuleCounts;
+use crate::stage::computed::ComputedCounts;
 
 /// Everything that a report is drawn up from.
 pub(super) struct Draft {
@@ -19,6 +20,7 @@ pub(super) struct Draft {
     pub(super) ledger: Ledger,
     pub(super) read_to_stage: Summary,
     pub(super) read_to_alert: Summary,
+    pub(super) computed: ComputedCounts,
     pub(super) committed: Arc<Mutex<Latency>>,
     pub(super) alerts: Vec<RuleCounts>,
     pub(super) in_flight: u64,
@@ -34,14 +36,16 @@ impl Draft {
             .committed
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let sources = self.plan.sources.iter().zip(self.ledger.sources());
+        let read = self.plan.sources.iter().map(|source| &source.name);
+        let derived = self.plan.computed.derived.iter().map(|source| &source.name);
+        let sources = read.chain(derived).zip(self.ledger.sources());
         let rules = self.plan.rules.iter().zip(&self.alerts);
         Report {
             run: self.run.clone(),
             duration_s: self.duration_ns as f64 / 1e9,
             sources: Sources(
                 sources
-                    .map(|(source, counts)| (source.name.clone(), counts.snapshot()))
+                    .map(|(name, counts)| (name.clone(), counts.snapshot()))
                     .collect(),
             ),
             ledger: self.ledger.totals(self.in_flight),
@@ -65,6 +69,7 @@ impl Draft {
                     (rule.name.clone(), found)
                 })
                 .collect(),
+            computed: (self.computed != ComputedCounts::default()).then_some(self.computed),
             sinks: Map::new(),
             notifiers: Map::new(),
             store: None,

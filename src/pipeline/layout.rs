@@ -19,6 +19,28 @@ pub(super) struct LaneLayout {
     /// The source's channels in it, by their places, rising.
     pub(super) columns: Vec<usize>,
     pub(super) block_age: Duration,
+    pub(super) kind: Kind,
+    /// What tells it from the others, if its priority does not.
+    pub(super) label: Option<String>,
+}
+
+/// Where a lane's blocks come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Raw,
+    Derived,
+    Window,
+}
+
+impl Kind {
+    /// Its name in the run's record.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Derived => "derived",
+            Self::Window => "window",
+        }
+    }
 }
 
 impl Layout {
@@ -35,6 +57,8 @@ impl Layout {
                     priority,
                     columns,
                     block_age: source.block_age,
+                    kind: Kind::Raw,
+                    label: None,
                 })
             })
             .collect();
@@ -58,7 +82,7 @@ impl Layout {
             .lanes
             .iter()
             .position(|lane| lane.columns.contains(&channel));
-        // There are at most four lanes, and every channel is in one of them.
+        // There are few lanes, and every channel is in one of them.
         u8::try_from(lane.unwrap_or(0)).unwrap_or(0)
     }
 }

@@ -2,7 +2,7 @@
 
 use kymo_drivers::block::SourceId;
 
-use super::layout::Layout;
+use super::tables::Table;
 use crate::alert::{Change, Kind, Moved, RuleOptions, number};
 use crate::config::plan::Plan;
 
@@ -62,21 +62,19 @@ impl Names {
     /// The names of a plan's sources, channels and rules.
     #[must_use]
     pub fn of_plan(plan: &Plan) -> Self {
-        let layouts: Vec<Layout> = plan.sources.iter().map(Layout::new).collect();
-        Self::new(plan, &layouts)
+        Self::new(plan, &super::tables::tables(plan))
     }
 
-    pub(super) fn new(plan: &Plan, layouts: &[Layout]) -> Self {
-        let sources = plan
-            .sources
-            .iter()
-            .zip(layouts)
-            .map(|(source, layout)| SourceNames {
-                name: source.name.clone(),
-                lanes: layout.lanes.iter().map(|lane| lane.columns.len()).collect(),
-            });
+    pub(super) fn new(plan: &Plan, tables: &[Table]) -> Self {
+        let sources = tables.iter().map(|table| {
+            let lanes = table.layout.lanes.iter();
+            SourceNames {
+                name: table.name.clone(),
+                lanes: lanes.map(|lane| lane.columns.len()).collect(),
+            }
+        });
         let rules = plan.rules.iter().map(|rule| {
-            let source = &plan.sources[rule.source];
+            let source = &tables[rule.source];
             let channel = &source.channels[rule.channel];
             RuleNames {
                 options: rule.clone(),

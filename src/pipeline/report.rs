@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::latency::Summary;
 use crate::ledger::{SourceReport, Totals};
+use crate::stage::computed::ComputedCounts;
 
 /// The report of a run.
 #[derive(Debug, Clone, Serialize)]
@@ -23,6 +24,9 @@ pub struct Report {
     pub latency_us: Latencies,
     /// How often each rule fired and cleared, by name.
     pub alerts: Map<String, Value>,
+    /// What did not go right with what was computed, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub computed: Option<ComputedCounts>,
     /// The sinks, by name.
     pub sinks: Map<String, Value>,
     /// The notifiers that follow the journal, by name.
@@ -192,6 +196,22 @@ impl Report {
                     let _ = writeln!(text, "sink {name}: {said}");
                 }
             }
+        }
+        if let Some(computed) = &self.computed {
+            let ComputedCounts {
+                late_frames,
+                missed_frames,
+                has_failed,
+            } = computed;
+            let _ = writeln!(
+                text,
+                "computed: {late_frames} frames came too late, {missed_frames} were missed{}",
+                if *has_failed {
+                    "; THE THREAD BROKE DOWN: this is a mistake in kymo"
+                } else {
+                    ""
+                }
+            );
         }
         if self.events_dropped > 0 {
             let _ = writeln!(

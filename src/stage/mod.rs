@@ -12,6 +12,8 @@
 mod alerts;
 mod board;
 pub mod calibrate;
+pub mod computed;
+mod results;
 pub mod statistics;
 pub mod thermocouple;
 
@@ -30,6 +32,7 @@ pub use alerts::{AlertSetup, RuleCounts};
 use alerts::{Alerts, LaneRule};
 pub use board::{ChannelBoard, Shown};
 use calibrate::Calibration;
+use computed::{Computed, ComputedCounts, ComputedOptions};
 use statistics::{Running, summarize};
 
 /// Whoever takes the blocks that the stage is done with.
@@ -78,6 +81,8 @@ pub struct StageOptions<R> {
     pub rules: Vec<RuleOptions>,
     /// What else there is to be known of alerts.
     pub alerts: AlertSetup,
+    /// What is computed, if anything is.
+    pub computed: Option<ComputedOptions>,
     /// Where blocks go.
     pub recorder: R,
     /// Where drops are counted.
@@ -99,6 +104,8 @@ pub struct Outcome<R> {
     pub read_to_alert: Latency,
     /// What each rule did, in order.
     pub alerts: Vec<RuleCounts>,
+    /// What did not go right with what was computed.
+    pub computed: ComputedCounts,
     /// Samples still in the lanes when the stage ended: 0 after a clean stop.
     pub in_flight: u64,
 }
@@ -131,6 +138,9 @@ pub struct Stage<R> {
     /// By source, then lane.
     lanes: Vec<Vec<LaneWork>>,
     alerts: Alerts,
+    /// Made on the stage's own thread, from what is wanted.
+    computed: Option<Computed>,
+    wanted: Option<ComputedOptions>,
     recorder: R,
     ledger: Ledger,
     events: flume::Receiver<Event>,
@@ -167,6 +177,8 @@ impl<R: Recorder> Stage<R> {
             intake: options.intake,
             lanes,
             alerts,
+            computed: None,
+            wanted: options.computed,
             recorder: options.recorder,
             ledger: options.ledger,
             events: options.events,
@@ -181,8 +193,11 @@ impl<R: Recorder> Stage<R> {
         loop {
             let mut is_drained = false;
             for _ in 0..BLOCKS_PER_TURN {
-                let recorder = &self.recorder;
-                match self.intake.next(|priority| admits(recorder, priority)) {
+                let (recorder, computed) = (&self.recorder, self.computed.as_ref());
+                match self
+                    .intake
+                    .next(|priority| admits(recorder, computed, priority))
+                {
                     Some(Item::Block(block)) => self.handle(block),
                     Some(Item::End {
                         source,
@@ -201,26 +216,34 @@ impl<R: Recorder> Stage<R> {
             self.alerts.obey(&self.clock, &mut self.recorder);
             self.alerts
                 .look_at_time(is_drained, &self.clock, &mut self.recorder);
+            self.tick_computed(is_drained);
             while let Ok(event) = self.events.try_recv() {
                 self.recorder.record_event(&event);
             }
             if self.intake.is_finished() {
                 break;
             }
-            let recorder = &self.recorder;
+            let (recorder, computed) = (&self.recorder, self.computed.as_ref());
             let (events, alerts) = (&self.events, &self.alerts);
+            let patience = [alerts.patience(&self.clock), self.computed_patience()];
             self.intake
                 .wait_at_most(
-                    alerts.patience(&self.clock),
-                    |priority| admits(recorder, priority),
-                    || !events.is_empty() || alerts.has_orders(),
+                    patience.into_iter().flatten().min(),
+                    |priority| admits(recorder, computed, priority),
+                    || {
+                        !events.is_empty()
+                            || alerts.has_orders()
+                            || computed.is_some_and(Computed::has_results)
+                    },
                 )
                 .await;
             tokio::task::consume_budget().await;
         }
+        let computed = self.finish_computed();
         self.record_lost();
         self.alerts.finish(&self.clock, &mut self.recorder);
         Outcome {
+            computed,
             in_flight: self.intake.count_and_discard(),
             recorder: self.recorder,
             read_to_stage: self.read_to_stage,
@@ -234,20 +257,31 @@ impl<R: Recorder> Stage<R> {
     ///
     /// # Errors
     /// If the system gives no thread or no event queue.
-    pub fn start(self) -> std::io::Result<std::thread::JoinHandle<Outcome<R>>>
+    pub fn start(mut self) -> std::io::Result<std::thread::JoinHandle<Outcome<R>>>
     where
         R: 'static,
     {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build()?;
+        if let Some(wanted) = self.wanted.take() {
+            self.computed = Some(Computed::start(wanted, self.intake.gate())?);
+        }
         let thread = std::thread::Builder::new().name("kymo-stage".to_owned());
         thread.spawn(move || runtime.block_on(self.run()))
     }
 
-    fn handle(&mut self, mut block: Block) {
+    fn handle(&mut self, block: Block) {
         let taken_ns = self.clock.now_ns();
         self.read_to_stage.record_ns(block.read_ns, taken_ns);
+        self.pass(block);
+        if self.computed.is_some() {
+            self.take_computed();
+        }
+    }
+
+    /// Calibrates a block, looks at it, and hands it on.
+    fn pass(&mut self, mut block: Block) {
         let source = usize::from(block.source.0);
         let Some(lane) = self
             .lanes
@@ -285,6 +319,9 @@ impl<R: Recorder> Stage<R> {
         if frames > 0 && !lane.rules.is_empty() {
             self.alerts
                 .join(&lane.rules, &block, &self.clock, &mut self.recorder);
+        }
+        if let Some(computed) = &mut self.computed {
+            computed.feed(&block);
         }
         if !lane.lost.is_empty() {
             block.gaps.splice(0..0, lane.lost.drain(..));
@@ -337,8 +374,9 @@ impl LaneWork {
 }
 
 /// Critical blocks are judged even if they cannot be recorded; the others wait in their lanes.
-fn admits(recorder: &impl Recorder, priority: Priority) -> bool {
-    priority == Priority::Critical || recorder.has_room(priority)
+fn admits(recorder: &impl Recorder, computed: Option<&Computed>, priority: Priority) -> bool {
+    priority == Priority::Critical
+        || (recorder.has_room(priority) && computed.is_none_or(Computed::has_room))
 }
 
 /// The work on each lane of a source.

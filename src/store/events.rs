@@ -11,7 +11,7 @@ use arrow_array::{
     Array, ArrayRef, Float64Array, RecordBatch, StringArray, TimestampNanosecondArray, UInt64Array,
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
-use kymo_drivers::block::{Gap, Priority};
+use kymo_drivers::block::Gap;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 
@@ -43,7 +43,7 @@ pub struct EventRow {
     pub unit: Option<String>,
     /// When a gap ended, UTC ns.
     pub to_ns: Option<i64>,
-    /// The lane's priority, of a gap.
+    /// The lane's priority, or its label if it has one: of a gap.
     pub priority: Option<String>,
     /// Frames missing in a gap, where that is known.
     pub frames: Option<u64>,
@@ -76,13 +76,13 @@ impl EventRow {
     }
 
     /// A gap of a source's lane.
-    pub(super) fn of_gap(source: &str, priority: Priority, gap: &Gap) -> Self {
+    pub(super) fn of_gap(source: &str, label: &str, gap: &Gap) -> Self {
         Self {
             time_ns: gap.from_ns,
             event: "gap".to_owned(),
             source: Some(source.to_owned()),
             to_ns: Some(gap.to_ns),
-            priority: Some(priority.name().to_owned()),
+            priority: Some(label.to_owned()),
             frames: gap.frames,
             reason: Some(gap.reason.name().to_owned()),
             ..Self::default()

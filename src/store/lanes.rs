@@ -40,6 +40,7 @@ struct Lane {
     /// What every segment of it says of itself.
     about: Vec<(String, String)>,
     source: String,
+    label: String,
     /// Records up to this one are in segments.
     done_seq: u64,
     range: Option<Range>,
@@ -162,7 +163,7 @@ impl Lanes {
         {
             Range::reach(&mut events.range, seq);
             let gaps = block.gaps().iter();
-            let rows = gaps.map(|gap| EventRow::of_gap(&lane.source, summary.priority, gap));
+            let rows = gaps.map(|gap| EventRow::of_gap(&lane.source, &lane.label, gap));
             events.rows.extend(rows);
         }
         if seq <= lane.done_seq || block.columns() != lane.columns.len() {
@@ -277,6 +278,7 @@ impl Lane {
             schema,
             about,
             source: source.name.clone(),
+            label: source.lanes[lane].label().to_owned(),
             range: None,
             writer: None,
             times: Vec::new(),

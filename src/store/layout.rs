@@ -61,10 +61,12 @@ pub(super) fn parse(name: &str) -> Option<(u64, u64, u32)> {
 pub fn lane_name(record: &RunRecord, source: usize, lane: usize) -> Option<String> {
     let source = record.sources.get(source)?;
     let found = source.lanes.get(lane)?;
-    Some(if source.lanes.len() == 1 {
+    // What is computed beside it does not change the name of a source's one lane.
+    let plain = source.lanes.iter().filter(|lane| lane.label.is_none());
+    Some(if found.label.is_none() && plain.count() == 1 {
         source.name.clone()
     } else {
-        format!("{}.{}", source.name, found.priority)
+        format!("{}.{}", source.name, found.label())
     })
 }
 

@@ -131,13 +131,13 @@ impl Keeper {
             for lane in layout::lanes(&self.setup.store, &run)? {
                 let path = self.setup.store.join(&run).join(&lane);
                 let segments = layout::list(&path)?.segments;
-                // A name has no dot but the one in front of its priority.
+                // A name has no dot but the one in front of its priority, or of its label.
                 let (source, priority) = lane.split_once('.').unwrap_or((&lane, ""));
                 let priority = match priority {
-                    "" => segments
+                    name if is_priority(name) => index_of(name),
+                    _ => segments
                         .first()
                         .map_or(2, |segment| priority_of(&segment.path)),
-                    name => index_of(name),
                 };
                 lanes.push(LaneDir {
                     path,
@@ -246,6 +246,11 @@ pub(super) fn pause(closing: &AtomicBool, wait: Duration) -> bool {
         };
         std::thread::park_timeout(left);
     }
+}
+
+fn is_priority(name: &str) -> bool {
+    let all = kymo_drivers::block::Priority::ALL;
+    all.iter().any(|known| known.name() == name)
 }
 
 fn index_of(priority: &str) -> u8 {

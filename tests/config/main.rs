@@ -1,8 +1,8 @@
 //! The configuration: what is right becomes a plan, what is wrong is told with its place, all at once.
 
 mod formats;
-mod usb;
 mod links;
+mod usb;
 
 use std::time::Duration;
 
@@ -113,6 +113,12 @@ fn a_sink_is_read_with_its_defaults() {
 #[test]
 fn every_mistake_of_rules_notifiers_and_silences_is_told() {
     insta::assert_snapshot!(said(include_str!("wrong_alerts.toml")));
+}
+
+/// Windows and derived channels: each mistake at its place, within an expression too.
+#[test]
+fn mistakes_in_what_is_computed_are_told_at_once() {
+    insta::assert_snapshot!(said(include_str!("computed.toml")));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod alerts;
 mod audit;
 mod commands;
+mod computed;
 mod converter;
 mod devices;
 mod disk;

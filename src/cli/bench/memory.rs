@@ -148,6 +148,7 @@ fn pipeline(duration: Duration) -> anyhow::Result<(f64, crate::latency::Summary,
         sources,
         rules: rules(),
         alerts: AlertSetup::default(),
+        computed: None,
         recorder: Discard {
             ledger: ledger.clone(),
             alerts: 0,

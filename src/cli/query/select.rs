@@ -168,7 +168,7 @@ impl Selection {
             let is_of = |row: &EventRow, part: &Part| {
                 let source = &run.record.sources[part.lane.source];
                 row.source.as_ref() == Some(&source.name)
-                    && row.priority.as_ref() == Some(&source.lanes[part.lane.lane].priority)
+                    && row.priority.as_deref() == Some(source.lanes[part.lane.lane].label())
             };
             let mut rows = self.archive.events(run, Range::all())?;
             rows.retain(|row| {

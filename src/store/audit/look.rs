@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use super::part::{self, Drops, Part};
 use super::{Finding, RunAudit, RunState};
 use crate::journal::{BlockSummary, DecodedBlock, Filter, From, Kind, Next, Reader, Until};
-use crate::run_record::RunRecord;
+use crate::run_record::{LaneRecord, RunRecord};
 use crate::store::Error;
 use crate::store::layout::{self, EVENTS, LEDGER, Listing};
 use crate::store::read::Archive;
@@ -273,10 +273,11 @@ impl Look<'_> {
         let summary = block.summary();
         let source = self.place.record.sources.get(usize::from(summary.source.0));
         let name = source.map_or("?", |source| source.name.as_str());
+        let lane = source.and_then(|source| source.lanes.get(usize::from(summary.lane)));
+        let label = lane.map_or(summary.priority.name(), LaneRecord::label);
         for gap in block.gaps() {
             let frames = gap.frames.unwrap_or(0);
-            let (priority, reason) = (summary.priority.name(), gap.reason.name());
-            self.drops.add(name, priority, reason, frames);
+            self.drops.add(name, label, gap.reason.name(), frames);
         }
     }
 

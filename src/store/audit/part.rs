@@ -114,7 +114,7 @@ fn open(path: &Path) -> Result<Option<File>, Error> {
     }
 }
 
-/// Frames dropped: gap by gap for each source and priority, and their sums by reason.
+/// Frames dropped: gap by gap for each source and lane, and their sums by reason.
 #[derive(Debug, Default)]
 pub(super) struct Drops {
     lanes: HashMap<(String, String), VecDeque<u64>>,

@@ -12,7 +12,7 @@ impl Look<'_> {
     /// Puts the lane's frames beside each other: segments, then what is in the journal alone.
     pub(super) fn stream(&mut self, lane: &Lane) {
         let source = &self.place.record.sources[lane.source];
-        let priority = &source.lanes[lane.lane].priority;
+        let label = source.lanes[lane.lane].label();
         let first_kept = lane.parts.first().map_or(u64::MAX, |part| part.first_seq);
         let removed = prefix(&lane.removed, first_kept);
         let (mut removed_rows, mut removed_to) = (0, 0);
@@ -27,7 +27,7 @@ impl Look<'_> {
             );
             self.note(&lane.name, what, false).frames = Some((0, removed_to.saturating_sub(1)));
         }
-        let mut stream = Stream::new(removed_to, self.drops.take(&source.name, priority));
+        let mut stream = Stream::new(removed_to, self.drops.take(&source.name, label));
         let mut dropped = 0;
         let stored = lane.parts.iter().flat_map(|part| {
             part.frames
@@ -103,7 +103,7 @@ impl Look<'_> {
                 let is_sure =
                     !by_reason.contains_key("aborted") && !by_reason.contains_key("journal_failed");
                 let of_lane = |record: &LaneRecord| {
-                    let frames = self.drops.sum(&source.name, &record.priority, reason);
+                    let frames = self.drops.sum(&source.name, record.label(), reason);
                     frames * record.channels.len() as u64
                 };
                 let listed: u64 = source.lanes.iter().map(of_lane).sum();

@@ -190,7 +190,7 @@ impl Overview {
         let is_of = |lane: &&mut LaneOverview| {
             let source = &run.record.sources[lane.source];
             event.source.as_ref() == Some(&source.name)
-                && event.priority.as_ref() == Some(&source.lanes[lane.lane].priority)
+                && event.priority.as_deref() == Some(source.lanes[lane.lane].label())
         };
         if let Some(lane) = self.lanes.iter_mut().find(is_of) {
             lane.gaps += 1;

@@ -1,7 +1,7 @@
 //! The journal's tail: what of a run is in no segment yet.
 
 use crate::journal::{BlockSummary, DecodedBlock, Filter, From, Kind, Next, Reader, Record, Until};
-use crate::run_record::RunRecord;
+use crate::run_record::{LaneRecord, RunRecord};
 use crate::store::Error;
 use crate::store::events::EventRow;
 
@@ -124,8 +124,8 @@ pub(super) fn gaps_of(
     let summary = block.summary();
     let source = run.sources.get(usize::from(summary.source.0));
     let name = source.map_or("?", |source| source.name.as_str());
+    let lane = source.and_then(|source| source.lanes.get(usize::from(summary.lane)));
+    let label = lane.map_or(summary.priority.name(), LaneRecord::label);
     let gaps = block.gaps().iter();
-    Ok(gaps
-        .map(|gap| EventRow::of_gap(name, summary.priority, gap))
-        .collect())
+    Ok(gaps.map(|gap| EventRow::of_gap(name, label, gap)).collect())
 }
