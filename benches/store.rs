@@ -157,7 +157,6 @@ fn record() -> RunRecord {
             lanes: vec![LaneRecord {
                 kind: "raw".to_owned(),
                 priority: "bulk".to_owned(),
-                kind: "raw".to_owned(),
                 label: None,
                 channels: signals().into_iter().enumerate().map(channel).collect(),
             }],

@@ -236,6 +236,7 @@ fn run_record() -> RunRecord {
             name: "s".to_owned(),
             rate_hz: None,
             lanes: vec![LaneRecord {
+                label: None,
                 kind: "raw".to_owned(),
                 priority: "normal".to_owned(),
                 channels: vec![channel(0), channel(1)],

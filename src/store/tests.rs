@@ -29,7 +29,6 @@ fn record(run: &str) -> RunRecord {
             lanes: vec![LaneRecord {
                 kind: "raw".to_owned(),
                 priority: "bulk".to_owned(),
-                kind: "raw".to_owned(),
                 label: None,
                 channels: vec![ChannelRecord {
                     place: 0,

@@ -126,7 +126,6 @@ pub(super) fn record() -> RunRecord {
             lanes: vec![LaneRecord {
                 kind: "raw".to_owned(),
                 priority: "bulk".to_owned(),
-                kind: "raw".to_owned(),
                 label: None,
                 channels: (0..CHANNELS).map(channel).collect(),
             }],

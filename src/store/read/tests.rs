@@ -31,7 +31,6 @@ fn record() -> RunRecord {
             lanes: vec![LaneRecord {
                 kind: "raw".to_owned(),
                 priority: "normal".to_owned(),
-                kind: "raw".to_owned(),
                 label: None,
                 channels: vec![channel],
             }],
