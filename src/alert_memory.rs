@@ -36,8 +36,9 @@ const HEAD: &str = "kymo alerts 1 crc32c ";
 
 /// Orders kept for the next run at most.
 const ORDERS_MAX: usize = 10_000;
-/// The file is written at most so often, and the cursor moves.
-const WRITE: Duration = Duration::from_secs(5);
+/// The file is written at most so often, and the cursor moves: what is behind it holds the journal, which a disk that
+/// is nearly full has no room for.
+const WRITE: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Why the memory cannot be read or kept.

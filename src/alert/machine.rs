@@ -1,10 +1,12 @@
 //! A rule's state, moved on by verdicts on its samples.
 //!
-//!     quiet ── bad ──► pending ── bad for `for`, `cooldown` over ──► firing
-//!     firing ── clear ──► quiet                            (without `keep` and `latch`)
-//!     firing ── clear ──► subsided ── clear for `keep` ──► quiet
-//!     subsided ── bad ──► firing
-//!     a latched rule leaves `subsided` only when it has been acknowledged, too
+//! ```text
+//! quiet ── bad ──► pending ── bad for `for`, `cooldown` over ──► firing
+//! firing ── clear ──► quiet                            (without `keep` and `latch`)
+//! firing ── clear ──► subsided ── clear for `keep` ──► quiet
+//! subsided ── bad ──► firing
+//! a latched rule leaves `subsided` only when it has been acknowledged, too
+//! ```
 //!
 //! Becoming pending, and no longer pending, is no change of an alert, since there is none yet: it makes no event.
 //!

@@ -38,7 +38,8 @@ impl Catalogue {
             let known = plan.map_or(source.channels.len(), |plan| plan.channels.len());
             for channel in 0..known {
                 let planned = plan.map(|plan| &plan.channels[channel]);
-                let name = planned.map_or(&source.channels[channel], |planned| &planned.name);
+                let name =
+                    planned.map_or_else(|| &source.channels[channel], |planned| &planned.name);
                 catalogue.entries.push(Entry {
                     name: format!("{}.{name}", source.name),
                     place: (place, channel),

@@ -1,8 +1,10 @@
 //! Expressions: a small typed language over channels, checked once and then run over whole columns.
 //!
-//!     chamber.pressure > 2.5 bar and rate(chamber.pressure, 200ms) > 0.1 bar/s
-//!     sqrt(imu.ax^2 + imu.ay^2 + imu.az^2)
-//!     lowpass(furnace.heater, 2 Hz) - furnace.wall
+//! ```text
+//! chamber.pressure > 2.5 bar and rate(chamber.pressure, 200ms) > 0.1 bar/s
+//! sqrt(imu.ax^2 + imu.ay^2 + imu.az^2)
+//! lowpass(furnace.heater, 2 Hz) - furnace.wall
+//! ```
 //!
 //! [`Expression::compile`] reads a text ([`Channels`] knows the names), checks types and units, and makes a
 //! program of it; [`Expression::evaluate_columns`] gives one value for each moment of a block. The language is described in
