@@ -3,7 +3,7 @@
 //! `<data dir>/control.sock`, for its owner alone. A line of JSON asks, as in `{"do":"acknowledge","rule":"hot"}`, and a
 //! line answers: `{"ok":true,"rules":[…]}` or `{"ok":false,"error":"…"}`.
 //!
-//! **Always holds.** One asker at a time, who has [`PATIENCE`] and [`LINE_BYTES_MAX`]: nobody can hold it up for long,
+//! **Always holds.** One asker at a time, who has `PATIENCE` and `LINE_BYTES_MAX`: nobody can hold it up for long,
 //! and the run not at all. A socket that a killed process left is replaced; there is no second run in the directory.
 //!
 //! **Must not know.** What becomes of an order.

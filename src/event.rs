@@ -54,17 +54,13 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
-    /// What a protocol that asks its device has to tell: a unit that does not answer, an instrument's error.
-    Told {
-        /// In words.
-        what: String,
-    },
     /// Something was lost below the link: the device sent it, or somebody did, and Kymo never saw it.
     LineErrors {
         /// What, since the last such event.
         errors: LineErrors,
     },
-    /// The link has something to tell that is no error: a setting that it does not support, a peer refused.
+    /// The link or the protocol has something to tell: a setting that is not supported, a peer refused, a unit that does
+    /// not answer, an instrument's own error.
     Note {
         /// What.
         what: String,
@@ -93,7 +89,6 @@ impl EventKind {
             Self::NothingDecodes { .. } => "nothing_decodes",
             Self::Silent { .. } => "silent",
             Self::NotSent { .. } => "not_sent",
-            Self::Told { .. } => "told",
             Self::LineErrors { .. } => "line_errors",
             Self::Note { .. } => "note",
             Self::Finished { .. } => "finished",
@@ -128,7 +123,6 @@ impl fmt::Display for EventKind {
             Self::NotSent { what, reason } => {
                 write!(f, "{what} did not reach the device: {reason}")
             }
-            Self::Told { what } => write!(f, "{what}"),
             Self::LineErrors { errors } => {
                 let told = errors.iter().map(|(error, count)| error.text(count));
                 write!(f, "below the link: {}", told.collect::<Vec<_>>().join(", "))

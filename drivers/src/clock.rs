@@ -5,14 +5,14 @@
 //!
 //! **How.** A read can be late, and never early: so the line is the one *below* the observations, not the one through
 //! their middle, and a late read, or a burst of them, moves nothing. The observation that was least late in each quarter
-//! of a second is kept, for the last [`POINTS_MAX`] of these; the line is the edge of their lower convex hull above
+//! of a second is kept, for the last `POINTS_MAX` of these; the line is the edge of their lower convex hull above
 //! the middle of them, which is the line below all of them that is least far from them in sum (S. Moon, P. Skelly and D.
 //! Towsley, "Estimation and removal of clock skew from network delay measurements", INFOCOM 1999). What is given out
 //! follows the line with a bounded slew.
 //!
 //! **Discontinuity.** An observation far below the line says that the device's count has jumped: the fit begins anew at
 //! once. Observations that stay above it say that the device has paused, lost something unseen or slowed down: it begins
-//! anew as soon as lateness times its duration exceeds [`PATIENCE_NS_S`]: soon for what is large, later for
+//! anew as soon as lateness times its duration exceeds `PATIENCE_NS_S`: soon for what is large, later for
 //! what is small, and not at all for what is within the usual jitter. The pace is kept when it begins anew.
 //!
 //! **Always holds.** Time goes on wherever the device's count does: the pace and the slew together stay far from -1.

@@ -419,7 +419,7 @@ impl Running {
     /// Hands on what the protocol has to tell.
     fn tell_protocol(&mut self, now_ns: i64) {
         while let Some(what) = self.assembler.told() {
-            self.tell(now_ns, EventKind::Told { what });
+            self.tell(now_ns, EventKind::Note { what });
         }
     }
 

@@ -72,6 +72,14 @@ pub(super) fn read(
         None => 0.0,
     };
     let protocol = protocol::read(section, &channels, starts_whole, ns_per_byte);
+    if let (Some(Link::Device(options)), Some(protocol)) = (&link, &protocol)
+        && protocol.options.asks()
+        && !options.can_send()
+    {
+        let what = format!("asks its device, and nothing can be sent over {options}");
+        let wrong = Wrong::new(what, "a link in both directions is needed");
+        section.wrong("protocol", section.span.clone(), &wrong);
+    }
     let names: Vec<String> = channels.iter().map(|(_, name)| name.clone()).collect();
     let plans = read_channels(&channels, &names, priority, &priorities, protocol.as_ref());
 

@@ -2,6 +2,7 @@
 
 mod formats;
 mod links;
+mod polled;
 mod usb;
 
 use std::time::Duration;

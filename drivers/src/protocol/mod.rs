@@ -93,6 +93,12 @@ pub struct OptionsError {
 }
 
 impl Options {
+    /// Whether it speaks to a device that answers only when it is asked: then its link must carry both ways.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        matches!(self, Self::Modbus(_) | Self::Scpi(_))
+    }
+
     /// Makes the protocol.
     ///
     /// # Errors

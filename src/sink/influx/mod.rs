@@ -1,7 +1,7 @@
 //! InfluxDB: versions 1, 2 and 3, and what takes the same protocol, such as VictoriaMetrics and QuestDB.
 //!
-//! [`line`] writes lines, [`lanes`] knows which column goes into which of them, [`dialect`] where they are sent,
-//! [`transport`] sends, [`answer`] understands what comes back, [`test`] tries it all out with one point.
+//! [`mod@line`] writes lines, [`lanes`] knows which column goes into which of them, [`dialect`] where they are sent,
+//! [`transport`] sends, [`answer`] understands what comes back, [`mod@test`] tries it all out with one point.
 //!
 //! **Always holds.** No secret is in the configuration: it names a variable or a file. A redirection is never followed,
 //! since a write that is sent on becomes a read. Nothing here touches the network before it is asked to.

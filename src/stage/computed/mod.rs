@@ -1,6 +1,6 @@
 //! Computed lanes: windows and derived channels, made from the blocks that pass the stage.
 //!
-//! [`Computed::feed`] shows a block to the machines that look at its lane; what they make are blocks like any
+//! `Computed::feed` shows a block to the machines that look at its lane; what they make are blocks like any
 //! other, which the stage then counts as acquired, judges, and hands on; and they may be looked at in turn. What takes long
 //! is done by a thread of its own (`worker.rs`).
 //!

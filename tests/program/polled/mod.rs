@@ -105,7 +105,7 @@ const SAME: [(usize, usize); 6] = [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 5
 fn power_meters_are_read_value_for_value_beside_a_dead_one_and_through_a_pulled_cable() {
     let mut lab = Lab::start(METERS);
     lab.wait_for("connected");
-    assert!(lab.wait_for("told").contains("unit 9 does not answer"));
+    assert!(lab.wait_for("note").contains("unit 9 does not answer"));
     wait_until("frames come", || lab.frames(0) > 20);
     lab.simulator(0).corrupt_next(2);
     lab.simulator(0).disguise_next(1);

@@ -1,7 +1,6 @@
 //! Against what others wrote: the server of pymodbus, an instrument of pyvisa-sim.
 
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -11,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::super::far_end::FarEnd;
-use super::super::lab::{Lab, PATIENCE, recorded, wait_until};
+use super::super::lab::{Lab, recorded, wait_until};
 
 /// Python with this module, if there is one.
 fn python(module: &str) -> Option<String> {
@@ -114,28 +113,13 @@ impl Drop for Cable {
     }
 }
 
-/// A connection to a server that may not listen yet.
-fn connect(port: u16) -> OwnedFd {
-    let started = std::time::Instant::now();
-    loop {
-        match TcpStream::connect(("127.0.0.1", port)) {
-            Ok(stream) => {
-                stream.set_nonblocking(true).expect("not blocking");
-                stream.set_nodelay(true).expect("no delay");
-                return stream.into();
-            }
-            Err(error) => assert!(started.elapsed() < PATIENCE, "{error}"),
-        }
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
-}
-
 /// Values of both units and all tables, one register that is not there, one unit that is not there.
-fn meters(path: &Path, framing: &str) -> String {
+fn meters(link: &str, framing: &str) -> String {
     format!(
         r#"
 [source.bus]
-link = {{ type = "serial", path = "{}", baud = 115200 }}
+link = {link}
+reconnect = {{ first = "10ms", max = "50ms" }}
 [source.bus.protocol]
 type = "modbus"
 framing = "{framing}"
@@ -163,8 +147,7 @@ register = {{ unit = 2, at = 7, table = "discrete" }}
 [[source.bus.channel]]
 name = "nowhere"
 register = {{ unit = 1, at = 5000 }}
-"#,
-        path.display()
+"#
     )
 }
 
@@ -194,7 +177,11 @@ fn pymodbus_is_read_over_a_serial_line() {
     };
     let (near, far) = (FarEnd::open(), FarEnd::open());
     let path = far.path().to_string_lossy().into_owned();
-    let configuration = meters(near.path(), "rtu");
+    let link = format!(
+        "{{ type = \"serial\", path = \"{}\", baud = 115200 }}",
+        near.path().display()
+    );
+    let configuration = meters(&link, "rtu");
     let _cable = Cable::between([near.into_master(), far.into_master()]);
     let _server = Server::start(&python, "modbus_server.py", &["serial", &path]);
     let source = expect_frames(&configuration, &ROW);
@@ -211,10 +198,9 @@ fn pymodbus_is_read_over_tcp() {
         .and_then(|listener| listener.local_addr())
         .expect("a free port")
         .port();
-    let near = FarEnd::open();
-    let configuration = meters(near.path(), "tcp");
+    let link = format!("{{ type = \"tcp\", address = \"127.0.0.1:{port}\" }}");
+    let configuration = meters(&link, "tcp");
     let _server = Server::start(&python, "modbus_server.py", &["tcp", &port.to_string()]);
-    let _cable = Cable::between([near.into_master(), connect(port)]);
     let source = expect_frames(&configuration, &ROW);
     assert!(source.refused >= 6, "{source:?}");
     assert_eq!((source.corrupt_frames, source.unanswered), (0, 0));
@@ -225,11 +211,13 @@ fn an_instrument_of_pyvisa_sim_is_told_and_queried() {
     let Some(python) = python("pyvisa_sim") else {
         return;
     };
-    let near = FarEnd::open();
+    let server = Server::start(&python, "scpi_server.py", &[]);
+    let port: u16 = server.said.parse().expect("a port");
     let configuration = format!(
         r#"
 [source.supply]
-link = {{ type = "serial", path = "{}", baud = 115200 }}
+link = {{ type = "tcp", address = "127.0.0.1:{port}" }}
+reconnect = {{ first = "10ms", max = "50ms" }}
 [source.supply.protocol]
 type = "scpi"
 cycle = "50ms"
@@ -247,12 +235,8 @@ query = {{ ask = "MEAS:ALL?", value = 1, scale = 1000 }}
 [[source.supply.channel]]
 name = "none"
 query = {{ ask = "MEAS:ALL?", value = 2 }}
-"#,
-        near.path().display()
+"#
     );
-    let server = Server::start(&python, "scpi_server.py", &[]);
-    let port = server.said.parse().expect("a port");
-    let _cable = Cable::between([near.into_master(), connect(port)]);
     let source = expect_frames(&configuration, &[12.5, 12.5, -3.5, f64::NAN]);
     assert_eq!((source.corrupt_frames, source.unanswered), (0, 0));
     assert_eq!(source.refused, 0);

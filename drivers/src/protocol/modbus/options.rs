@@ -9,7 +9,7 @@ use crate::protocol::OptionsError;
 pub enum Framing {
     /// Unit, function, data, CRC-16, over a serial line or a gateway that passes it on raw.
     Rtu {
-        /// Silence on the line between an answer and the next request: [`silence`].
+        /// Silence on the line between an answer and the next request: `silence`.
         silence: Duration,
         /// Time of one byte on the line, ns; 0 where the line has no pace that is known.
         ns_per_byte: f64,

@@ -9,7 +9,7 @@
 //! **Always holds.** A late answer is not taken for the next one's: after a time-out, or an answer that is none, it is
 //! asked who it is again, and whatever comes before that answer is passed over. Where that is not to be asked, the line must
 //! be quiet for another time-out. What cannot be told is an answer later than two time-outs. Then its errors are read, counted and told. A query that is not answered is left out
-//! at waits that double, and so is an instrument. No answer takes more memory than [`ANSWER_BYTES_MAX`], a
+//! at waits that double, and so is an instrument. No answer takes more memory than `ANSWER_BYTES_MAX`, a
 //! waveform none at all.
 //!
 //! **Must not know.** What time it is but for what it is told, and where bytes come from.
