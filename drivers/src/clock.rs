@@ -22,7 +22,7 @@
 
 use std::collections::VecDeque;
 
-/// Least late observations kept: with [`BUCKET_NS`], sixteen seconds.
+/// Least late observations kept: with `BUCKET_NS`, sixteen seconds.
 pub const POINTS_MAX: usize = 64;
 
 /// Of so much device time one observation is kept, the least late.

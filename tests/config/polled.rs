@@ -16,6 +16,13 @@ register = { unit = 1, at = 7 }
 "#;
     let said = parse("lab.toml", text).expect_err("nothing can be asked over a FIFO");
     let said = said.to_string();
-    assert!(said.contains("nothing can be sent over FIFO /run/bus"), "{said}");
-    assert_eq!(said.matches("error").count(), 2, "one mistake, and their sum: {said}");
+    assert!(
+        said.contains("nothing can be sent over FIFO /run/bus"),
+        "{said}"
+    );
+    assert_eq!(
+        said.matches("error").count(),
+        2,
+        "one mistake, and their sum: {said}"
+    );
 }
