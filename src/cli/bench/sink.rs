@@ -456,9 +456,10 @@ impl Server {
             );
             return Ok(());
         }
-        // It can be asked only some time after it has accepted.
-        let until = Instant::now() + Duration::from_secs(30);
+        // It can be asked only some time after it has accepted, unless it is told to look.
+        let until = Instant::now() + Duration::from_secs(60);
         loop {
+            self.get("GET", "/internal/force_flush")?;
             let target = format!(
                 "/api/v1/export?match%5B%5D=adc_c0%7Bdb%3D%22{database}%22%7D&max_rows_per_line=100000"
             );
