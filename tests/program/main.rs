@@ -10,6 +10,7 @@ mod disk;
 mod far_end;
 mod lab;
 mod links;
+mod note;
 mod plot;
 mod polled;
 mod query;
