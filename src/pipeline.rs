@@ -7,6 +7,7 @@
 //! **Must not know.** The terminal.
 
 mod build;
+mod captured;
 mod draft;
 mod keep;
 mod layout;
@@ -28,6 +29,7 @@ use kymo_simulators::Simulator;
 use crate::acquire::{LaneOutput, Reader, ReaderOptions};
 use crate::alert::{self, Control};
 use crate::alert_memory;
+use crate::capture::{self, Recording};
 use crate::clock::{Clock, StepWatch, run_id};
 use crate::config::plan::{Link, Plan};
 use crate::control;
@@ -68,6 +70,9 @@ pub enum Error {
     /// What is remembered of rules.
     #[error(transparent)]
     Alerts(#[from] alert_memory::Error),
+    /// The capture to be recorded.
+    #[error(transparent)]
+    Capture(#[from] capture::Error),
     /// A sink.
     #[error(transparent)]
     Sink(#[from] sink::Error),
@@ -115,6 +120,7 @@ pub struct Run {
     journal: journal::Journal,
     store: Option<Store>,
     followers: AlertFollowers,
+    recording: Option<Recording>,
     control: Control,
     annotator: Annotator,
     control_server: Option<control::Server>,
@@ -208,6 +214,9 @@ impl Run {
         let events = EventSender::new(events_in, gate.clone());
         let stop = Stop::new()?;
         let outlets: Vec<Outlet> = plan.sources.iter().map(|_| Outlet::new()).collect();
+        let record = run_record(&plan, &tables, &id, started_ns);
+        let (recording, taps) =
+            captured::start(&plan, &record, &ledger, (&events, &clock), &outlets)?;
         let (tell, durable) = Tell::new(
             &plan,
             &outlets,
@@ -245,6 +254,7 @@ impl Run {
                 tell,
                 clock: clock.clone(),
                 late: Vec::new(),
+                capture: recording.as_ref().map(Recording::events),
             },
             ledger: ledger.clone(),
             events: events_out,
@@ -293,6 +303,7 @@ impl Run {
             journal,
             store,
             followers,
+            recording,
             control,
             annotator,
             control_server: Some(control_server),
@@ -305,7 +316,7 @@ impl Run {
             events,
             _data_dir: data_dir,
         };
-        run.start_readers(&tables, senders)?;
+        run.start_readers(&tables, senders, taps)?;
         Ok(run)
     }
 
@@ -313,7 +324,9 @@ impl Run {
         &mut self,
         tables: &[Table],
         senders: Vec<(SourceId, u8, LaneSender)>,
+        taps: Vec<capture::Tap>,
     ) -> Result<(), Error> {
+        let mut taps = taps.into_iter();
         let mut outputs: Vec<Vec<Option<LaneOutput>>> = tables
             .iter()
             .map(|table| table.layout.lanes.iter().map(|_| None).collect())
@@ -352,6 +365,7 @@ impl Run {
                 protocol,
                 commands: source.commands.clone(),
                 outlet: self.outlets[index].clone(),
+                tap: taps.next(),
                 lanes: lanes.into_iter().flatten().collect(),
                 block_frames: source.block_frames,
                 time: source.time,
@@ -442,6 +456,12 @@ impl Run {
         self.annotator.annotate(annotation)
     }
 
+    /// The first file of the capture that is recorded, if one is.
+    #[must_use]
+    pub fn capture(&self) -> Option<&std::path::Path> {
+        self.recording.as_ref().map(Recording::path)
+    }
+
     /// The simulated devices, in the plan's order.
     #[must_use]
     pub fn simulators(&self) -> &[Simulator] {
@@ -519,7 +539,12 @@ impl Run {
             }
         }
         drop(self.simulators);
+        for outlet in &self.outlets {
+            outlet.observe(None);
+        }
         let outcome = self.stage.join();
+        // The stage is over, and with it what it had to say.
+        let capture = self.recording.map(Recording::finish);
         let mut draft = Draft {
             run: self.id,
             duration_ns: acquired_ns - self.started_ns,
@@ -528,6 +553,7 @@ impl Run {
             read_to_stage: Summary::default(),
             read_to_alert: Summary::default(),
             computed: ComputedCounts::default(),
+            capture,
             committed: self.committed,
             alerts: Vec::new(),
             in_flight: 0,

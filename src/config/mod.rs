@@ -10,6 +10,7 @@
 
 mod address;
 mod calibration;
+mod capture;
 mod derived;
 mod expression;
 mod link;
@@ -137,6 +138,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
     let notifiers = notifier::read_all(&root.tables("notifier"), &sources, &rules);
     let silences = notifier::silences(&root, &rules);
     let sinks = sink::read_all(&root, &derived.watchable);
+    let (capture_options, records) = capture::read(&root);
     if let Some(store) = &mut store {
         let limits = sources
             .iter()
@@ -164,6 +166,8 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         notifiers,
         silences,
         sinks,
+        capture: records.then(|| capture_options.clone()),
+        capture_options,
         computed: derived.computed,
     })
 }
