@@ -10,6 +10,7 @@ use anyhow::Context;
 use super::live::{Live, Plain, View};
 use super::{ConfigArgs, Failure, load_plan, parse_duration, say};
 use crate::clock::Clock;
+use crate::config::plan::Plan;
 use crate::pipeline::{Error, Notice, Run};
 use crate::sink;
 
@@ -36,7 +37,13 @@ pub(super) struct Args {
 const TICK: Duration = Duration::from_millis(250);
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    run_with(args, |_| {})
+}
+
+/// Runs the configuration's plan with changes.
+pub(super) fn run_with(args: &Args, change: impl FnOnce(&mut Plan)) -> Result<(), Failure> {
     let mut plan = load_plan(&args.config)?;
+    change(&mut plan);
     if let Some(duration) = args.duration {
         plan.duration = Some(duration);
     }
@@ -49,6 +56,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let mut run = Run::start(plan, Clock::system()).map_err(|error| match error {
         Error::DataDir(error) => Failure::Usage(format!("error: {error}")),
+        Error::Capture(error) => Failure::Usage(format!("error: {error}")),
         Error::Sink(error @ sink::Error::Setup { .. }) => Failure::Usage(format!("error: {error}")),
         error => Failure::Running(error.into()),
     })?;
@@ -107,7 +115,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         None if !report.ledger.balanced => Err(Failure::OutOfBalance(
             "the ledger is out of balance: samples are missing that nobody dropped".to_owned(),
         )),
-        None => Ok(()),
+        None => match report.capture.and_then(|capture| capture.failure) {
+            Some(failure) => Err(Failure::Running(anyhow::anyhow!(
+                "the recording of the capture ended before the run: {failure}"
+            ))),
+            None => Ok(()),
+        },
     }
 }
 
