@@ -43,6 +43,8 @@ pub(super) struct Indexed {
     pub(super) channels: BTreeMap<u16, Channel>,
     pub(super) metadata: BTreeMap<String, BTreeMap<String, String>>,
     pub(super) library: String,
+    /// Where the data end, and their checksum.
+    data_end: Option<(u64, u32)>,
     /// What is wrong, and at which byte; nothing: it is whole.
     pub(super) torn: Option<(u64, String)>,
 }
@@ -68,6 +70,7 @@ impl Indexed {
             channels: BTreeMap::new(),
             metadata: BTreeMap::new(),
             library: String::new(),
+            data_end: None,
             torn: None,
             file: file.try_clone().map_err(io)?,
         };
@@ -131,6 +134,9 @@ impl Indexed {
                 {
                     self.tear(offset, "a record cannot be read");
                 }
+            } else if op == op::DATA_END {
+                let crc = look.at(begin, 4)?.and_then(|record| Fields(record).u32());
+                self.data_end = crc.map(|crc| (offset, crc));
             } else if op == op::FOOTER {
                 let magic = look.at(end, MAGIC.len())?;
                 if magic != Some(MAGIC) {
@@ -181,6 +187,34 @@ impl Indexed {
         self.torn.get_or_insert((offset, what.to_owned()));
     }
 
+    /// The chunks that have messages; in one without, both times are 0.
+    pub(super) fn filled(&self) -> impl Iterator<Item = &ChunkPlace> {
+        let is_filled = |chunk: &&ChunkPlace| (chunk.head.from_ns, chunk.head.to_ns) != (0, 0);
+        self.chunks.iter().filter(is_filled)
+    }
+
+    /// Compares the checksum over everything before the index, where there is one: it covers the configuration, too.
+    pub(super) fn check_data(&self) -> Result<(), String> {
+        let Some((end, crc)) = self.data_end.filter(|(_, crc)| *crc != 0) else {
+            return Ok(());
+        };
+        let mut hasher = crc32fast::Hasher::new();
+        let mut buffer = vec![0; LOOK_BYTES];
+        let mut offset = 0;
+        while offset < end {
+            let left = usize::try_from(end - offset).unwrap_or(usize::MAX);
+            let part = &mut buffer[..left.min(LOOK_BYTES)];
+            let read = self.file.read_exact_at(part, offset);
+            read.map_err(|error| format!("the file cannot be read: {error}"))?;
+            hasher.update(part);
+            offset += part.len() as u64;
+        }
+        if hasher.finalize() == crc {
+            return Ok(());
+        }
+        Err("the checksum of the file's data is wrong: something between its chunks, as the configuration, was changed".to_owned())
+    }
+
     /// The channels stand in the first chunk, and in an index that a torn file has not.
     fn learn_channels(&mut self) {
         let first = self.chunks.first().cloned();
@@ -192,7 +226,8 @@ impl Indexed {
             if op == op::CHANNEL
                 && let Some(channel) = Channel::read(record)
             {
-                self.channels.entry(channel.id).or_insert(channel);
+                // Before what the index says: the chunk has a checksum.
+                self.channels.insert(channel.id, channel);
             }
         }
     }

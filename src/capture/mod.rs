@@ -26,6 +26,8 @@ pub mod format;
 pub mod reader;
 pub mod recording;
 mod ring;
+#[cfg(test)]
+mod tests;
 mod wire;
 pub mod writer;
 

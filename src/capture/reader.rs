@@ -166,10 +166,23 @@ impl Capture {
         Some((from_ns, to_ns))
     }
 
-    /// Chunks that have messages: in one without, both times are 0.
     fn filled(&self) -> impl Iterator<Item = &ChunkPlace> {
-        let chunks = self.files.iter().flat_map(|file| &file.chunks);
-        chunks.filter(|chunk| chunk.head.to_ns > 0)
+        self.files.iter().flat_map(Indexed::filled)
+    }
+
+    /// Compares the checksums of whole files, which cover what the chunks' own do not: reads everything.
+    #[must_use]
+    pub fn check_files(&self) -> Vec<Damage> {
+        let wrong = self.files.iter().filter_map(|file| {
+            let what = file.check_data().err()?;
+            Some(Damage {
+                path: file.path.clone(),
+                offset: 0,
+                what,
+                range_ns: None,
+            })
+        });
+        wrong.collect()
     }
 
     /// Bytes of all chunks, uncompressed: for a progress bar, beside [`Entries::done_bytes`].
@@ -189,7 +202,7 @@ impl Capture {
                     .from_ns
                     .is_some_and(|from_ns| head.to_ns < from_ns);
                 let is_behind = selection.to_ns.is_some_and(|to_ns| head.from_ns >= to_ns);
-                if head.to_ns > 0 && !is_before && !is_behind {
+                if (head.from_ns, head.to_ns) != (0, 0) && !is_before && !is_behind {
                     chunks.push((head.from_ns, number, place));
                 }
             }
@@ -320,6 +333,7 @@ impl Entries<'_> {
             }
         };
         let mut count = 0;
+        let mut range_ns: Option<(i64, i64)> = None;
         let mut fields = Fields(&data);
         while let Some((op, record)) = fields.record() {
             if op != op::MESSAGE {
@@ -336,6 +350,10 @@ impl Entries<'_> {
             let (Some(channel), Some(_), Some(time_ns), Some(_)) = header else {
                 continue;
             };
+            range_ns = Some(match range_ns {
+                Some((from_ns, to_ns)) => (from_ns.min(time_ns), to_ns.max(time_ns)),
+                None => (time_ns, time_ns),
+            });
             let is_known = self.capture.about[file].contains_key(&channel);
             if is_known && self.selection.wants_time(time_ns) {
                 count += 1;
@@ -348,6 +366,15 @@ impl Entries<'_> {
                     channel,
                 }));
             }
+        }
+        if range_ns.is_some_and(|range_ns| range_ns != (place.head.from_ns, place.head.to_ns)) {
+            self.damage.push(Damage {
+                path: indexed.path.clone(),
+                offset: place.offset,
+                what: "a chunk says other times than its messages: their order may be wrong"
+                    .to_owned(),
+                range_ns,
+            });
         }
         if count > 0 {
             self.held_bytes += data.len();

@@ -18,6 +18,7 @@ pub(super) mod op {
     pub(in crate::capture) const MESSAGE: u8 = 5;
     pub(in crate::capture) const CHUNK: u8 = 6;
     pub(in crate::capture) const METADATA: u8 = 12;
+    pub(in crate::capture) const DATA_END: u8 = 15;
 }
 
 /// Takes fields from the front of a record; `None` as soon as one is not there.

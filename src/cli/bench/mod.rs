@@ -1,6 +1,7 @@
 //! `kymo bench`: each benchmark is one command, checks its own answer, and measures in the same
 //! run the limit that it is held against, so that a noisy machine disturbs both alike.
 
+mod capture;
 mod interlock;
 mod latency;
 mod memory;
@@ -22,6 +23,7 @@ Each benchmark prints the figure, the limit measured in the same run, and their 
 answer is wrong: a ledger out of balance, a value not as sent.\n\n  \
 kymo bench memory             generators → lanes → stage (statistics, a rule a channel) → thrown away\n  \
 kymo bench serial             devices flooding pseudo-terminals → the whole pipeline with journal\n  \
+kymo bench capture            the same flood, recorded as a capture, beside itself without\n  \
 kymo bench latency            150,000 samples/s over 16 sources, and a step that must fire a rule\n  \
 kymo bench interlock          a device crosses its limit, and receives its stop bytes\n  \
 kymo bench store              the journal → Parquet segments, and one minute of one channel out of them\n  \
@@ -59,6 +61,8 @@ enum Name {
     Memory,
     /// The whole pipeline, from pseudo-terminals to the journal.
     Serial,
+    /// What the recording of a capture costs.
+    Capture,
     /// From a byte written on a pseudo-terminal to the alert.
     Latency,
     /// From a value written on a pseudo-terminal to the stop bytes there.
@@ -112,6 +116,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
     let found = match args.name {
         Name::Memory => memory::run(args)?,
         Name::Serial => serial::run(args)?,
+        Name::Capture => capture::run(args)?,
         Name::Latency => latency::run(args)?,
         Name::Interlock => interlock::run(args)?,
         Name::Store => store::run(args)?,

@@ -54,6 +54,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         return Ok(());
     }
     let mut damage = capture.damage().to_vec();
+    damage.extend(capture.check_files());
     let (sources, events) = count(&capture, &mut damage)?;
     if args.json {
         say(serde_json::to_string_pretty(&json(
