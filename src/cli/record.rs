@@ -6,6 +6,8 @@ use super::{Failure, run};
 
 /// Acquires as `kymo run` does, and records what the devices send into a capture.
 #[derive(Debug, clap::Args)]
+// The run's arguments have the type's name already.
+#[group(id = "record")]
 #[command(after_help = "\
 A capture is an MCAP file with the bytes of each source as they were read, with their times; what was sent to the devices; \
 events and notes; and the whole configuration. Foxglove and Python's `mcap` open it, and `kymo capture` and `kymo replay` \

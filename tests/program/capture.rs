@@ -22,7 +22,7 @@ impl Recorded {
 
 fn configuration(dir: &Path) -> PathBuf {
     let config = dir.join("lab.toml");
-    let simulator = "[simulator.furnace]\ndevice = \"furnace\"\nrate_hz = 200\n";
+    let simulator = "[simulator.furnace]\ndevice = \"thermocouple-logger\"\nrate_hz = 200\n";
     let furnace = FURNACE.split("[simulator").next().unwrap_or_default();
     std::fs::write(&config, format!("{CHAMBER}{furnace}{simulator}")).expect("a file");
     config
@@ -361,7 +361,7 @@ fn csv_and_plain_bytes_are_imported() {
     let back = std::fs::read_to_string(out.join("imported.csv")).expect("it is there");
     assert_eq!(
         back,
-        "time,temperature_in_C,flow\n1795420800000000000,21.5,3\n1795420801500000000,NaN,4\n1795420802000000000,22,5\n"
+        "time,temperature_in_C,flow\n1795420800000000000,21.5,3.0\n1795420801500000000,NaN,4.0\n1795420802000000000,22.0,5.0\n"
     );
     for (content, expected) in [
         ("time,a\n1,2\n0.5,3\n", "line 3: the times run backwards"),
@@ -413,7 +413,7 @@ fn csv_and_plain_bytes_are_imported() {
     );
     let back = std::fs::read_to_string(out.join("old.csv")).expect("it is there");
     assert_eq!(back.lines().count(), 31);
-    assert_eq!(back.lines().nth(30), Some("1795420803000000000,29"));
+    assert_eq!(back.lines().nth(30), Some("1795420803000000000,29.0"));
     let refused = capture(
         &["import", "--rate", "100", "--output"],
         &[&dir.path().join("y.mcap"), &log],
