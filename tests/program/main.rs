@@ -8,6 +8,7 @@ mod converter;
 mod devices;
 mod disk;
 mod far_end;
+mod keep;
 mod lab;
 mod links;
 mod plot;
