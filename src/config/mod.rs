@@ -150,6 +150,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
             .collect();
     }
     let windows = &derived.computed.windows;
+    few_enough_lanes(&tables, &sources, windows);
     for (place, (source, keep)) in sources.iter_mut().zip(&keeps).enumerate() {
         match &mut source.plan {
             Some(plan) => plan.keep = keep.resolve((place, plan), windows, &rules),
@@ -177,6 +178,39 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         sinks,
         computed: derived.computed,
     })
+}
+
+/// A lane's number is a `u8`.
+const LANES_MAX: usize = 255;
+
+/// Says which sources have too many windows: each is a lane of its own.
+fn few_enough_lanes(
+    tables: &[Section<'_>],
+    sources: &[source::ReadSource],
+    windows: &[plan::Window],
+) {
+    for (place, (table, source)) in tables.iter().zip(sources).enumerate() {
+        let Some(plan) = &source.plan else { continue };
+        let mut priorities: Vec<_> = plan
+            .channels
+            .iter()
+            .map(|channel| channel.priority)
+            .collect();
+        priorities.sort_unstable();
+        priorities.dedup();
+        let windows = windows.iter().filter(|window| window.source == place);
+        let lanes = priorities.len() + windows.count();
+        if lanes > LANES_MAX {
+            let what = format!(
+                "`source.{}` has {lanes} lanes: its priorities, and one for each window",
+                source.name
+            );
+            let help = format!("{LANES_MAX} at most: let a [[window]] look at several channels");
+            table
+                .found
+                .add(table.span.clone(), &what, "too many windows", Some(&help));
+        }
+    }
 }
 
 /// Says where two sources read the same input: each would get only what the other left.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::rule::{self, ReadRule};
-use super::section::Section;
+use super::section::{At, Section};
 use super::source::ReadSource;
 use super::values::{Wrong, choice, duration, flag, integer, message, size, text, texts, unknown};
 use crate::alert::{Change, Severity, Silence};
@@ -36,11 +36,16 @@ pub(super) fn read_all(
 fn read(section: &Section<'_>, sources: &[ReadSource]) -> Option<notify::Options> {
     section.check_name("notifier");
     let kinds: Vec<(&str, &'static Kind)> = KINDS.iter().map(|kind| (kind.name, *kind)).collect();
-    let kind = section.need("type", choice(&kinds))?.value;
+    let kind = section.need("type", choice(&kinds));
     let severity = section.get("severity", choice(&Severity::NAMES));
     let on = section.get("on", changes);
-    let is_durable = !kind.is_interlock;
     let limits = (Duration::ZERO, Duration::from_secs(30 * 86_400));
+    let Some(At { value: kind, .. }) = kind else {
+        // Its other keys belong to the kind that was meant: they are neither known nor unknown.
+        let _ = section.get("give_up", duration(limits));
+        return None;
+    };
+    let is_durable = !kind.is_interlock;
     let give_up = is_durable
         .then(|| section.get("give_up", duration(limits)))
         .flatten();

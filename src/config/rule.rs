@@ -145,6 +145,11 @@ fn read(section: &Section<'_>, catalogue: &Catalogue) -> Option<Read> {
 fn kind(section: &Section<'_>) -> Option<Kind> {
     let word = section.get("kind", choice(&WORDS));
     if word.is_none() && section.has("kind") {
+        // Whatever belongs to the kind that was meant is not unknown.
+        let limits = ["above", "below", "clear"].map(|key| section.get(key, any_number));
+        let times = ["within", "over", "after"]
+            .map(|key| section.get(key, duration((Duration::ZERO, WAIT_MAX))));
+        let _ = (limits, times, section.get("tolerance", any_number));
         return None;
     }
     let word = word.map_or(Word::Threshold, |word| word.value);

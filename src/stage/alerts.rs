@@ -52,6 +52,8 @@ pub struct RuleCounts {
     pub acknowledged: u64,
     /// Changes of which nobody was told, because of a silence.
     pub silenced: u64,
+    /// Samples of channels joined that came too late to be judged in their order.
+    pub late: u64,
     /// Whether it is an alert at the end.
     pub is_active: bool,
 }
@@ -323,6 +325,9 @@ impl Alerts {
             .collect();
         for (counts, (_, state)) in self.tally.counts.iter_mut().zip(&states) {
             counts.is_active = state.is_active();
+        }
+        for (counts, late) in self.tally.counts.iter_mut().zip(self.judge.late()) {
+            counts.late = late;
         }
         if !states.is_empty() {
             recorder.record_states(&states, clock.now_ns());

@@ -268,9 +268,9 @@ impl<R: Recorder> Stage<R> {
         let lane = &mut self.lanes[source][number];
         match &mut lane.keep {
             Keeper::All => self.record(block),
-            Keeper::Nothing => self.lose(block, GapReason::NotKept),
+            Keeper::Nothing => self.lose(&block, GapReason::NotKept),
             // Gaps alone: nothing that could be held.
-            Keeper::Around(_) if block.frames.is_empty() => self.lose(block, GapReason::NotKept),
+            Keeper::Around(_) if block.frames.is_empty() => self.lose(&block, GapReason::NotKept),
             Keeper::Around(around) => {
                 let has_room = self.recorder.has_room(block.priority);
                 if let Some(block) = around.take(block, has_room) {
@@ -319,7 +319,7 @@ impl<R: Recorder> Stage<R> {
             }
             match next {
                 Some(Next::Record(block)) => self.record(block),
-                Some(Next::Lose(block, reason)) => self.lose(block, reason),
+                Some(Next::Lose(block, reason)) => self.lose(&block, reason),
                 None => return,
             }
         }

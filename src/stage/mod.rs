@@ -369,14 +369,14 @@ impl<R: Recorder> Stage<R> {
             block.gaps.splice(0..0, lane.lost.drain(..));
         }
         if let Err((block, reason)) = self.recorder.record(block) {
-            self.lose(block, reason);
+            self.lose(&block, reason);
         }
     }
 
     /// Gives a block up.
-    fn lose(&mut self, block: Block, reason: GapReason) {
+    fn lose(&mut self, block: &Block, reason: GapReason) {
         let lane = &mut self.lanes[usize::from(block.source.0)][usize::from(block.lane)];
-        lane.lose(&block, reason);
+        lane.lose(block, reason);
         self.ledger
             .source(block.source)
             .add_dropped(reason, block.frames.samples());

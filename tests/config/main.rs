@@ -3,6 +3,7 @@
 mod formats;
 mod keep;
 mod links;
+mod once;
 mod polled;
 mod usb;
 

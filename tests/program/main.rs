@@ -16,5 +16,6 @@ mod polled;
 mod query;
 mod receiver;
 mod run;
+mod spectra;
 mod store;
 mod worked;
