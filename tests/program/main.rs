@@ -11,6 +11,7 @@ mod far_end;
 mod keep;
 mod lab;
 mod links;
+mod note;
 mod plot;
 mod polled;
 mod query;
