@@ -244,6 +244,7 @@ impl Run {
         let (stage, boards) = Stage::new(StageOptions {
             intake,
             sources: tables.iter().map(stage_channels).collect(),
+            keep: tables::keep(&plan, &tables),
             rules: plan.rules.clone(),
             alerts,
             computed: tables::computed(&plan, &tables),

@@ -2,7 +2,9 @@
 
 mod capture;
 mod formats;
+mod keep;
 mod links;
+mod once;
 mod polled;
 mod usb;
 
