@@ -38,7 +38,7 @@ impl Decoder {
     #[must_use]
     pub fn new(
         protocol: Box<dyn Protocol>,
-        places: Vec<usize>,
+        places: &[usize],
         block_frames: usize,
         time: TimeOptions,
     ) -> Self {
@@ -56,7 +56,7 @@ impl Decoder {
         let (intake, _, senders) = builder.build();
         let lanes = senders.into_iter().map(|(_, _, sender)| LaneOutput {
             sender,
-            columns: places.clone(),
+            columns: places.to_vec(),
             blocks_max: BLOCKS_MAX + 2,
             // Blocks are taken as soon as there are any.
             block_age: Duration::ZERO,

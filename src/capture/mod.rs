@@ -21,18 +21,21 @@
 //!
 //! **Must not know.** Protocols, the journal, the configuration's meaning.
 
-pub mod file;
+mod entries;
+mod file;
 pub mod format;
 pub mod reader;
 pub mod recording;
 mod ring;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod wire;
 pub mod writer;
 
+pub use entries::Entries;
 pub use format::{Described, Entry, LinkChange, SourceInfo, What};
-pub use reader::{Capture, Damage, Entries, Selection};
+pub use reader::{Capture, Damage, Selection};
 pub use recording::{Recording, Report, Setup};
 pub use ring::Tap;
 pub use writer::{Compression, Options, Writer};

@@ -10,8 +10,8 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use serde::Serialize;
 
 use super::format::Topic;
 use super::ring::{Drain, Kind, Tap, ring};
+use super::sync::{Job, Syncer};
 use super::{Described, Error, Options, Writer};
 use crate::clock::Clock;
 use crate::event::{EventKind, EventSender};
@@ -432,83 +433,4 @@ impl Running {
             failure: self.failure,
         }
     }
-}
-
-/// Files to be synced, and what is on disk then: bytes of each source.
-struct Job {
-    files: Vec<std::fs::File>,
-    bytes: Vec<u64>,
-}
-
-/// The thread that syncs: one job at a time.
-struct Syncer {
-    jobs: Option<flume::Sender<Job>>,
-    thread: Option<JoinHandle<()>>,
-    shared: Arc<Shared>,
-}
-
-#[derive(Default)]
-struct Shared {
-    busy: AtomicBool,
-    failure: Mutex<Option<String>>,
-}
-
-impl Syncer {
-    fn start(counts: &[Arc<SourceCounts>]) -> io::Result<Self> {
-        let (jobs_in, jobs) = flume::bounded::<Job>(1);
-        let shared = Arc::<Shared>::default();
-        let (counts, of_thread) = (counts.to_vec(), Arc::clone(&shared));
-        let thread = std::thread::Builder::new().name("kymo-capture-sync".to_owned());
-        let thread = thread.spawn(move || {
-            for job in jobs {
-                let synced = job.files.iter().try_for_each(std::fs::File::sync_data);
-                for (counts, bytes) in counts.iter().zip(job.bytes) {
-                    match synced {
-                        Ok(()) => counts.add_recorded(bytes),
-                        Err(_) => counts.add_not_recorded(bytes),
-                    }
-                }
-                if let Err(error) = synced {
-                    let mut failure = lock(&of_thread.failure);
-                    failure.get_or_insert(format!("cannot sync the capture: {error}"));
-                }
-                // Release: the failure is seen by whoever sees this.
-                of_thread.busy.store(false, Ordering::Release);
-            }
-        })?;
-        Ok(Self {
-            jobs: Some(jobs_in),
-            thread: Some(thread),
-            shared,
-        })
-    }
-
-    /// Whether it would begin at once.
-    fn is_idle(&self) -> bool {
-        // Acquire: pairs with the release of the thread.
-        !self.shared.busy.load(Ordering::Acquire)
-    }
-
-    fn sync(&self, job: Job) {
-        self.shared.busy.store(true, Ordering::Relaxed);
-        if let Some(jobs) = &self.jobs {
-            let _ = jobs.send(job);
-        }
-    }
-
-    fn failure(&self) -> Option<String> {
-        self.is_idle().then(|| lock(&self.shared.failure).clone())?
-    }
-
-    /// Waits until everything is synced; nothing can be synced afterwards.
-    fn wait(&mut self) {
-        drop(self.jobs.take());
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

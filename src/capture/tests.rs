@@ -342,7 +342,7 @@ fn every_byte_is_counted_as_recorded_or_as_not_recorded_and_what_is_missing_stan
 {
     let (_dir, path) = scratch();
     let counts = Arc::<SourceCounts>::default();
-    let (setup, _events) = setup(&path, &counts);
+    let (setup, events) = setup(&path, &counts);
     let clock = setup.clock.clone();
     let (recording, taps) = Recording::start(setup).expect("it starts");
     let mut taps = taps.into_iter().next().expect("there is one source");
@@ -371,6 +371,10 @@ fn every_byte_is_counted_as_recorded_or_as_not_recorded_and_what_is_missing_stan
         }
     }
     assert_eq!((there, missing), (report.recorded, report.not_recorded));
+    let told = events
+        .try_iter()
+        .any(|event| event.kind.name() == "not_recorded");
+    assert!(told, "nobody says that bytes are missing");
     assert!(matches!(
         found[0].what,
         What::Link(LinkChange::Opened { .. })

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use super::live::{Live, Plain, View};
-use super::{ConfigArgs, Failure, load_plan, parse_duration, say};
+use super::{ConfigArgs, Failure, load_plan, note, parse_duration, say};
 use crate::clock::Clock;
 use crate::config::plan::Plan;
 use crate::pipeline::{Error, Notice, Run};
@@ -60,6 +60,9 @@ pub(super) fn run_with(args: &Args, change: impl FnOnce(&mut Plan)) -> Result<()
         Error::Sink(error @ sink::Error::Setup { .. }) => Failure::Usage(format!("error: {error}")),
         error => Failure::Running(error.into()),
     })?;
+    if let Some(path) = run.capture() {
+        note(format!("recording into {}", path.display()));
+    }
     let interrupted = listen_for_signals(&run)?;
     let terminal = std::io::stdout().is_terminal() && !args.json;
     let mut view: Box<dyn View> = match terminal.then(|| Live::new(&run)) {

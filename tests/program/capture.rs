@@ -296,6 +296,56 @@ fn what_is_exported_is_what_the_run_recorded_to_the_last_bit() {
     assert!(!parquet.join("furnace.parquet").exists());
 }
 
+/// An instrument that is asked: what it is sent stands before what it answers.
+const MULTIMETER: &str = r#"
+[capture]
+record = true
+compression = "none"
+[source.dmm]
+link = { type = "simulator", device = "dmm" }
+[source.dmm.protocol]
+type = "scpi"
+cycle = "20ms"
+timeout = "1s"
+identity = "^KYMO,DMM-6,"
+[[source.dmm.channel]]
+name = "volts"
+query = { ask = "MEAS:ALL?", value = 0 }
+[simulator.dmm]
+device = "multimeter"
+seed = 7
+"#;
+
+#[test]
+fn what_is_sent_to_a_device_is_recorded_and_its_answers_are_exported_as_the_run_had_them() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let (config, data) = (dir.path().join("lab.toml"), dir.path().join("data"));
+    std::fs::write(&config, MULTIMETER).expect("a file");
+    let run = output(
+        kymo()
+            .args(["run", "--duration", "800ms", "--config"])
+            .arg(&config)
+            .arg("--data-dir")
+            .arg(&data),
+    );
+    expect_status(&run, 0);
+    let captures = data.join("captures");
+    let found = info(&captures);
+    assert_eq!(found["whole"], true);
+    assert!(
+        found["sources"][0]["sent_bytes"].as_u64() > Some(100),
+        "{found}"
+    );
+    let out = dir.path().join("out");
+    expect_status(&capture(&["export", "--output"], &[&out, &captures]), 0);
+    let exported = std::fs::read_to_string(out.join("dmm.csv")).expect("it is there");
+    let of_run = output(kymo().args(["export", "dmm.*", "--data-dir"]).arg(&data));
+    let rows = |text: &str| text.lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+    let (exported, of_run) = (rows(&exported), rows(&text(&of_run.stdout)));
+    assert!(of_run.len() > 10, "{}", of_run.len());
+    assert_eq!(exported, of_run);
+}
+
 #[test]
 fn a_part_is_cut_and_captures_are_merged() {
     let recorded = record("1200ms");

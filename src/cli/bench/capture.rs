@@ -59,8 +59,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     Ok(Found {
         bench: "capture",
         what: format!(
-            "the flood of `serial`, recorded: {} bytes in {} bytes of MCAP, {} bytes not recorded",
-            recorded, written, missing
+            "the flood of `serial`, recorded: {recorded} bytes in {written} bytes of MCAP, {missing} bytes not recorded"
         ),
         machine: machine(),
         samples_per_s: Some(median(samples).0),

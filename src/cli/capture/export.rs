@@ -181,7 +181,7 @@ fn frames(args: &Args, capture: &Capture, source: &Source) -> Result<Frames, Fai
         let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
         usage(format!("source `{}`: {}", source.name, told.join("; ")))
     })?;
-    let places = source
+    let places: Vec<usize> = source
         .channels
         .iter()
         .map(|channel| channel.place)
@@ -235,7 +235,7 @@ fn frames(args: &Args, capture: &Capture, source: &Source) -> Result<Frames, Fai
         .collect();
     calibrations.sort_by_key(|(_, calibration)| needs_other(calibration));
     Ok(Frames {
-        decoder: Decoder::new(protocol, places, source.block_frames, source.time),
+        decoder: Decoder::new(protocol, &places, source.block_frames, source.time),
         calibrations,
         sink,
     })
