@@ -57,8 +57,8 @@ export function duration(seconds) {
   const sign = seconds < 0 ? "−" : "";
   const s = Math.abs(seconds);
   if (s === 0) return "0 s";
-  if (s < 1e-3) return `${sign}${(s * 1e6).toPrecision(3)} µs`;
-  if (s < 1) return `${sign}${(s * 1e3).toPrecision(4)} ms`;
+  if (s < 1e-3) return `${sign}${Number((s * 1e6).toPrecision(4))} µs`;
+  if (s < 1) return `${sign}${Number((s * 1e3).toPrecision(4))} ms`;
   if (s < 60) return `${sign}${s.toFixed(s < 10 ? 3 : 1).replace(/\.?0+$/, "")} s`;
   const whole = Math.floor(s);
   const two = (n) => String(n).padStart(2, "0");

@@ -146,7 +146,7 @@ export class Pane {
       const trace = this.page.trace(name);
       const found = time === null ? trace.latest() : null;
       const pair = time === null ? (found === null ? null : [found.low, found.high]) : trace.at(time, this.page.reach(name));
-      setText(item.children[2], pair === null ? "–" : format.value((pair[0] + pair[1]) / 2));
+      setText(item.children[2], pair === null ? "–" : envelope(pair, this.bounds));
       setText(item.children[3], format.unitText(this.page.unit(name)));
       setText(item.children[4], cursors.difference(trace, this.page.reach(name)));
     });
@@ -159,6 +159,12 @@ export class Pane {
     const height = Math.max(40, this.body.clientHeight);
     if (width !== this.plot.width || height !== this.plot.height) this.plot.setSize({ width, height });
   }
+}
+
+/** A value; or from where to where, if a column holds so much that one number would mislead. */
+function envelope([low, high], bounds) {
+  if (high - low > (bounds[1] - bounds[0]) * 0.05) return `${format.value(low, 3)} … ${format.value(high, 3)}`;
+  return format.value((low + high) / 2);
 }
 
 function timeLabels(_, splits) {

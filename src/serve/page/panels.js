@@ -123,11 +123,12 @@ export function drawSinks(state) {
 export function drawHistory(marks, go) {
   const shown = marks.slice(0, 60);
   keyed(by("history"), shown, (mark) => mark.key, (mark) => el("li", {},
-    el("button", { type: "button", class: `quiet entry ${mark.kind}`, onclick: () => go(mark), title: "Show it" },
+    el("button", { type: "button", class: `quiet entry ${mark.kind}`, onclick: () => go(mark) },
       el("time", {}, format.clock(mark.from, 1)), el("span", { class: "kind" }, mark.kind === "note" ? "note" : mark.kind), el("span", { class: "text" }))),
   (item, mark) => {
     const length = mark.to !== null && mark.to > mark.from ? ` (${format.duration(mark.to - mark.from)})` : "";
     setText(item.firstElementChild.children[2], `${mark.text}${length}`);
+    setAttribute(item.firstElementChild, "title", `${mark.text}${length}: show it`);
   });
   by("no-history").hidden = shown.length > 0;
 }
