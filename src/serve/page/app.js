@@ -265,6 +265,8 @@ function start() {
   by("help").addEventListener("click", () => help.showModal());
   by("panes").addEventListener("pointerleave", () => cursors.hover(null));
   startGestures(by("panes"), view, cursors, changed);
+  // The part behind `#` is the layout's: the link that skips to the panels must not change it.
+  by("skip").addEventListener("click", (event) => { event.preventDefault(); by("panels").focus(); });
   addEventListener("hashchange", () => { if (location.hash !== `#${ownHash}`) applyHash(); });
   live.open();
   repeat(renewState, STATE_MS);
