@@ -11,6 +11,7 @@ mod draft;
 mod keep;
 mod layout;
 mod names;
+mod note;
 mod recorder;
 mod report;
 mod tables;
@@ -31,7 +32,7 @@ use crate::clock::{Clock, StepWatch, run_id};
 use crate::config::plan::{Link, Plan};
 use crate::control;
 use crate::data_dir::{self, DataDir};
-use crate::event::{EventKind, EventSender};
+use crate::event::{Annotation, AnnotationError, EventKind, EventSender};
 use crate::journal;
 use crate::lanes::LaneSender;
 use crate::latency::{Latency, Summary};
@@ -45,6 +46,7 @@ use build::{lanes, quanta, run_record, stage_channels};
 use draft::Draft;
 use keep::{AlertFollowers, Observer, abandoned_sinks, close_store, sink_report, start_store};
 pub use names::{Names, RuleNames};
+use note::Annotator;
 use recorder::JournalRecorder;
 pub use recorder::Notice;
 pub use report::{Latencies, Report, Sources, StoreReport};
@@ -114,6 +116,7 @@ pub struct Run {
     store: Option<Store>,
     followers: AlertFollowers,
     control: Control,
+    annotator: Annotator,
     control_server: Option<control::Server>,
     sinks: Option<Sinks>,
     committed: Arc<Mutex<Latency>>,
@@ -232,6 +235,7 @@ impl Run {
         let (stage, boards) = Stage::new(StageOptions {
             intake,
             sources: tables.iter().map(stage_channels).collect(),
+            keep: tables::keep(&plan, &tables),
             rules: plan.rules.clone(),
             alerts,
             computed: tables::computed(&plan, &tables),
@@ -249,7 +253,19 @@ impl Run {
         });
         let stage = stage.start()?;
         alert_memory::forget_orders(data_dir.path())?;
-        let control_server = control::Server::start(data_dir.path(), control.clone())?;
+        let annotator = Annotator {
+            names: Arc::clone(&names),
+            events: events.clone(),
+            clock: clock.clone(),
+            started_ns,
+        };
+        let control_server = control::Server::start(
+            data_dir.path(),
+            control::Obey {
+                rules: control.clone(),
+                note: annotator.for_control(),
+            },
+        )?;
 
         let simulators = plan
             .simulators
@@ -279,6 +295,7 @@ impl Run {
             store,
             followers,
             control,
+            annotator,
             control_server: Some(control_server),
             sinks,
             committed,
@@ -416,6 +433,14 @@ impl Run {
     #[must_use]
     pub fn control(&self) -> &Control {
         &self.control
+    }
+
+    /// Writes down what a person has to say: an event of the run, and of a running capture.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub fn annotate(&self, annotation: Annotation) -> Result<(), AnnotationError> {
+        self.annotator.annotate(annotation)
     }
 
     /// The simulated devices, in the plan's order.

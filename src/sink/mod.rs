@@ -153,6 +153,14 @@ impl Kind {
         }
     }
 
+    /// What it writes to, for the eye.
+    #[must_use]
+    pub fn target(&self) -> String {
+        match self {
+            Self::Influx(options) => options.url.to_string(),
+        }
+    }
+
     /// Reads what it needs of secrets and certificates; nothing is sent.
     ///
     /// # Errors

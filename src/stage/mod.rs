@@ -13,6 +13,7 @@ mod alerts;
 mod board;
 pub mod calibrate;
 pub mod computed;
+mod keep;
 mod results;
 pub mod statistics;
 pub mod thermocouple;
@@ -33,6 +34,8 @@ use alerts::{Alerts, LaneRule};
 pub use board::{ChannelBoard, Shown};
 use calibrate::Calibration;
 use computed::{Computed, ComputedCounts, ComputedOptions};
+use keep::Keeper;
+pub use keep::{AroundOptions, Keep};
 use statistics::{Running, summarize};
 
 /// Whoever takes the blocks that the stage is done with.
@@ -77,6 +80,8 @@ pub struct StageOptions<R> {
     pub intake: Intake,
     /// The channels of every source, in order.
     pub sources: Vec<Vec<ChannelOptions>>,
+    /// What is kept of each lane, by source; all of those that are not named.
+    pub keep: Vec<Vec<Keep>>,
     /// The rules.
     pub rules: Vec<RuleOptions>,
     /// What else there is to be known of alerts.
@@ -122,6 +127,8 @@ struct LaneWork {
     priority: Option<Priority>,
     /// Rules over conditions that look at this lane.
     rules: Vec<LaneRule>,
+    /// What is kept of it.
+    keep: Keeper,
 }
 
 #[derive(Debug)]
@@ -137,6 +144,10 @@ pub struct Stage<R> {
     intake: Intake,
     /// By source, then lane.
     lanes: Vec<Vec<LaneWork>>,
+    /// Lanes that are kept around alerts, by source and number.
+    around: Vec<(usize, usize)>,
+    /// Whether more of a priority is held for the journal than is held in peace.
+    crowded: [bool; Priority::ALL.len()],
     alerts: Alerts,
     /// Made on the stage's own thread, from what is wanted.
     computed: Option<Computed>,
@@ -173,9 +184,24 @@ impl<R: Recorder> Stage<R> {
         for ((source, lane), rule) in alerts.join_lanes(lane_of, &options.clock) {
             lanes[source][usize::from(lane)].rules.push(rule);
         }
-        let stage = Self {
+        let mut around = Vec::new();
+        for (source, keeps) in options.keep.iter().enumerate() {
+            for (number, keep) in keeps.iter().enumerate() {
+                let keeper = Keeper::new(keep);
+                if matches!(keeper, Keeper::Around(_)) {
+                    around.push((source, number));
+                }
+                lanes[source][number].keep = keeper;
+            }
+        }
+        if !around.is_empty() {
+            alerts.follow_moves();
+        }
+        let mut stage = Self {
             intake: options.intake,
             lanes,
+            around,
+            crowded: [false; Priority::ALL.len()],
             alerts,
             computed: None,
             wanted: options.computed,
@@ -185,6 +211,8 @@ impl<R: Recorder> Stage<R> {
             clock: options.clock,
             read_to_stage: Latency::default(),
         };
+        // Alerts that an earlier run left.
+        stage.note_alerts();
         (stage, boards)
     }
 
@@ -194,9 +222,10 @@ impl<R: Recorder> Stage<R> {
             let mut is_drained = false;
             for _ in 0..BLOCKS_PER_TURN {
                 let (recorder, computed) = (&self.recorder, self.computed.as_ref());
+                let crowded = self.crowded;
                 match self
                     .intake
-                    .next(|priority| admits(recorder, computed, priority))
+                    .next(|priority| admits(recorder, computed, crowded, priority))
                 {
                     Some(Item::Block(block)) => self.handle(block),
                     Some(Item::End {
@@ -205,7 +234,7 @@ impl<R: Recorder> Stage<R> {
                         priority,
                         gaps,
                     }) => {
-                        self.recorder.record_gaps(source, lane, priority, &gaps);
+                        self.end_lane(source, lane, priority, &gaps);
                     }
                     None => {
                         is_drained = true;
@@ -217,6 +246,8 @@ impl<R: Recorder> Stage<R> {
             self.alerts
                 .look_at_time(is_drained, &self.clock, &mut self.recorder);
             self.tick_computed(is_drained);
+            self.note_alerts();
+            self.hand_on_all_held();
             while let Ok(event) = self.events.try_recv() {
                 self.recorder.record_event(&event);
             }
@@ -225,11 +256,12 @@ impl<R: Recorder> Stage<R> {
             }
             let (recorder, computed) = (&self.recorder, self.computed.as_ref());
             let (events, alerts) = (&self.events, &self.alerts);
+            let crowded = self.crowded;
             let patience = [alerts.patience(&self.clock), self.computed_patience()];
             self.intake
                 .wait_at_most(
                     patience.into_iter().flatten().min(),
-                    |priority| admits(recorder, computed, priority),
+                    |priority| admits(recorder, computed, crowded, priority),
                     || {
                         !events.is_empty()
                             || alerts.has_orders()
@@ -240,6 +272,7 @@ impl<R: Recorder> Stage<R> {
             tokio::task::consume_budget().await;
         }
         let computed = self.finish_computed();
+        self.finish_held();
         self.record_lost();
         self.alerts.finish(&self.clock, &mut self.recorder);
         Outcome {
@@ -248,7 +281,7 @@ impl<R: Recorder> Stage<R> {
             recorder: self.recorder,
             read_to_stage: self.read_to_stage,
             read_to_alert: self.alerts.latency,
-            alerts: self.alerts.counts,
+            alerts: self.alerts.tally.counts,
         }
     }
 
@@ -323,14 +356,43 @@ impl<R: Recorder> Stage<R> {
         if let Some(computed) = &mut self.computed {
             computed.feed(&block);
         }
+        if !self.around.is_empty() {
+            self.note_alerts();
+        }
+        self.hand_on(block);
+    }
+
+    /// Writes a block down, behind what its lane lost before it.
+    fn record(&mut self, mut block: Block) {
+        let lane = &mut self.lanes[usize::from(block.source.0)][usize::from(block.lane)];
         if !lane.lost.is_empty() {
             block.gaps.splice(0..0, lane.lost.drain(..));
         }
         if let Err((block, reason)) = self.recorder.record(block) {
-            lane.lose(&block, reason);
-            self.ledger
-                .source(block.source)
-                .add_dropped(reason, block.frames.samples());
+            self.lose(&block, reason);
+        }
+    }
+
+    /// Gives a block up.
+    fn lose(&mut self, block: &Block, reason: GapReason) {
+        let lane = &mut self.lanes[usize::from(block.source.0)][usize::from(block.lane)];
+        lane.lose(block, reason);
+        self.ledger
+            .source(block.source)
+            .add_dropped(reason, block.frames.samples());
+    }
+
+    /// A lane has ended: its last gaps stand behind whatever is still held of it.
+    fn end_lane(&mut self, source: SourceId, number: u8, priority: Priority, gaps: &[Gap]) {
+        let lanes = self.lanes.get_mut(usize::from(source.0));
+        match lanes.and_then(|lanes| lanes.get_mut(usize::from(number))) {
+            Some(lane) if !matches!(lane.keep, Keeper::All) => {
+                lane.priority = Some(priority);
+                for gap in gaps {
+                    carry(&mut lane.lost, *gap);
+                }
+            }
+            _ => self.recorder.record_gaps(source, number, priority, gaps),
         }
     }
 
@@ -374,9 +436,14 @@ impl LaneWork {
 }
 
 /// Critical blocks are judged even if they cannot be recorded; the others wait in their lanes.
-fn admits(recorder: &impl Recorder, computed: Option<&Computed>, priority: Priority) -> bool {
-    priority == Priority::Critical
-        || (recorder.has_room(priority) && computed.is_none_or(Computed::has_room))
+fn admits(
+    recorder: &impl Recorder,
+    computed: Option<&Computed>,
+    crowded: [bool; Priority::ALL.len()],
+    priority: Priority,
+) -> bool {
+    let has_room = || recorder.has_room(priority) && !crowded[priority.index()];
+    priority == Priority::Critical || (has_room() && computed.is_none_or(Computed::has_room))
 }
 
 /// The work on each lane of a source.

@@ -1,7 +1,9 @@
 //! The configuration: what is right becomes a plan, what is wrong is told with its place, all at once.
 
 mod formats;
+mod keep;
 mod links;
+mod once;
 mod polled;
 mod usb;
 

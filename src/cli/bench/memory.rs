@@ -146,6 +146,7 @@ fn pipeline(duration: Duration) -> anyhow::Result<(f64, crate::latency::Summary,
     let (stage, boards) = Stage::new(StageOptions {
         intake,
         sources,
+        keep: Vec::new(),
         rules: rules(),
         alerts: AlertSetup::default(),
         computed: None,
