@@ -11,6 +11,7 @@ mod draft;
 mod keep;
 mod layout;
 mod names;
+mod punctual;
 mod recorder;
 mod report;
 mod tables;
@@ -45,6 +46,7 @@ use build::{lanes, quanta, run_record, stage_channels};
 use draft::Draft;
 use keep::{AlertFollowers, Observer, abandoned_sinks, close_store, sink_report, start_store};
 pub use names::{Names, RuleNames};
+use punctual::Punctual;
 use recorder::JournalRecorder;
 pub use recorder::Notice;
 pub use report::{Latencies, Report, Sources, StoreReport};
@@ -203,6 +205,7 @@ impl Run {
         let (notices_in, notices) = flume::bounded(NOTICES_MAX);
         let (events_in, events_out) = flume::bounded(EVENTS_MAX);
         let events = EventSender::new(events_in, gate.clone());
+        let punctual = Punctual::new(&plan.host, &events, &clock)?;
         let stop = Stop::new()?;
         let outlets: Vec<Outlet> = plan.sources.iter().map(|_| Outlet::new()).collect();
         let (tell, durable) = Tell::new(
@@ -247,7 +250,7 @@ impl Run {
             events: events_out,
             clock: clock.clone(),
         });
-        let stage = stage.start()?;
+        let stage = stage.start_with(punctual.stage())?;
         alert_memory::forget_orders(data_dir.path())?;
         let control_server = control::Server::start(data_dir.path(), control.clone())?;
 
@@ -289,7 +292,7 @@ impl Run {
             events,
             _data_dir: data_dir,
         };
-        run.start_readers(&tables, senders)?;
+        run.start_readers(&tables, senders, &punctual)?;
         Ok(run)
     }
 
@@ -297,6 +300,7 @@ impl Run {
         &mut self,
         tables: &[Table],
         senders: Vec<(SourceId, u8, LaneSender)>,
+        punctual: &Punctual,
     ) -> Result<(), Error> {
         let mut outputs: Vec<Vec<Option<LaneOutput>>> = tables
             .iter()
@@ -329,7 +333,7 @@ impl Run {
                     .collect::<Vec<_>>()
                     .join("; "),
             })?;
-            self.readers.push(Reader::start(ReaderOptions {
+            let options = ReaderOptions {
                 name: source.name.clone(),
                 source: id,
                 link: self.device(&source.link),
@@ -344,7 +348,9 @@ impl Run {
                 events: self.events.clone(),
                 clock: self.clock.clone(),
                 stop: self.stop.clone(),
-            })?);
+            };
+            let reader = Reader::start_with(options, punctual.reader(source))?;
+            self.readers.push(reader);
         }
         Ok(())
     }
@@ -440,6 +446,12 @@ impl Run {
     #[must_use]
     pub fn sinks(&self) -> Vec<(String, sink::SinkStatus)> {
         self.sinks.as_ref().map_or_else(Vec::new, Sinks::status)
+    }
+
+    /// How the journal does.
+    #[must_use]
+    pub fn journal(&self) -> journal::Status {
+        self.journal.status()
     }
 
     /// What the start found amiss in the journal.
