@@ -360,11 +360,15 @@ fn hybrid(
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     threads.push(std::thread::spawn(move || {
         runtime.block_on(async {
-            while !intake.is_finished() {
+            loop {
                 while let Some(item) = intake.next(|_| true) {
                     if let Item::Block(block) = item {
                         work.take(block.source.0, &block.frames);
                     }
+                }
+                // The last lane may just have been seen to be closed: then nobody wakes us again.
+                if intake.is_finished() {
+                    break;
                 }
                 intake.wait(|_| true, || false).await;
             }
