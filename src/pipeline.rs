@@ -506,6 +506,7 @@ impl Run {
                 failure.get_or_insert(format!("the reader of `{name}` broke down: {MISTAKE}"));
             }
         }
+        self.simulators.iter().for_each(Simulator::begin_stop);
         drop(self.simulators);
         let outcome = self.stage.join();
         let mut draft = Draft {

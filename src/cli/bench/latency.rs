@@ -186,7 +186,8 @@ fn once(args: &Args, host: Host) -> anyhow::Result<Came> {
     let clock = Clock::system();
     let mut plan = plan(folder.path())?;
     plan.host = host;
-    let bare = Bare::start(folder.path())?;
+    let elsewhere = super::scratch_for_links()?;
+    let bare = Bare::start(elsewhere.path())?;
     let measured = super::during(plan, &clock, |run| measure(args, run, &bare, &clock));
     bare.stop()?;
     let ((kymo, limit, ratios), report) = measured?;
