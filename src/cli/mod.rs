@@ -10,6 +10,7 @@
 mod audit;
 mod backfill;
 mod bench;
+mod capture;
 mod check;
 mod export;
 mod journal;
@@ -20,6 +21,7 @@ mod notify;
 mod plot;
 mod ports;
 mod query;
+mod record;
 mod rules;
 mod run;
 mod show;
@@ -57,6 +59,10 @@ struct Cli {
 enum Command {
     /// Acquire, until the duration is over or Ctrl-C is pressed.
     Run(run::Args),
+    /// Acquire, and record what the devices send into a capture.
+    Record(record::Args),
+    /// Look into captures; cut, merge, export, recover and import them.
+    Capture(capture::Args),
     /// Say whether a configuration is right, and whether it can work; touch nothing.
     Check(check::Args),
     /// Say what was recorded: runs, channels, times, rows, gaps, bytes.
@@ -111,6 +117,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => run::run(&args),
+        Command::Record(args) => record::run(&args),
+        Command::Capture(args) => capture::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Query(args) => query::run(&args),

@@ -3,6 +3,7 @@
 mod alerts;
 mod audit;
 mod bench;
+mod capture;
 mod commands;
 mod computed;
 mod converter;

@@ -3,6 +3,7 @@
 
 mod all;
 mod architectures;
+mod capture;
 mod decode;
 mod durable;
 mod idle;
@@ -36,6 +37,7 @@ answer is wrong: a ledger out of balance, a value not as sent.\n\n  \
 kymo bench memory             generators → lanes → stage (statistics, a rule a channel) → thrown away\n  \
 kymo bench record             the same through the journal, with the store making Parquet behind it\n  \
 kymo bench serial             devices flooding pseudo-terminals → the whole pipeline with journal\n  \
+kymo bench capture            the same flood, recorded as a capture, beside itself without\n  \
 kymo bench latency            150,000 samples/s over 16 sources, and a step that must fire a rule\n  \
 kymo bench interlock          a device crosses its limit, and receives its stop bytes\n  \
 kymo bench isolation          the critical path's latency beside floods and on a busy disk\n  \
@@ -99,6 +101,8 @@ enum Name {
     Memory,
     /// The whole pipeline, from pseudo-terminals to the journal.
     Serial,
+    /// What the recording of a capture costs.
+    Capture,
     /// From a byte written on a pseudo-terminal to the alert.
     Latency,
     /// From a value written on a pseudo-terminal to the stop bytes there.
@@ -197,6 +201,7 @@ fn one(args: &Args) -> anyhow::Result<Found> {
     match args.name {
         Name::All => anyhow::bail!("`all` is not one benchmark"),
         Name::Architectures => architectures::run(args),
+        Name::Capture => capture::run(args),
         Name::Decode => decode::run(args),
         Name::Idle => idle::run(args),
         Name::Isolation => isolation::run(args),
