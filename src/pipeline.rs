@@ -12,6 +12,8 @@ mod keep;
 mod layout;
 mod names;
 mod punctual;
+mod note;
+mod page;
 mod recorder;
 mod report;
 mod tables;
@@ -32,14 +34,15 @@ use crate::clock::{Clock, StepWatch, run_id};
 use crate::config::plan::{Link, Plan};
 use crate::control;
 use crate::data_dir::{self, DataDir};
-use crate::event::{EventKind, EventSender};
+use crate::event::{Annotation, AnnotationError, EventKind, EventSender};
 use crate::journal;
 use crate::lanes::LaneSender;
 use crate::latency::{Latency, Summary};
 use crate::ledger::Ledger;
+use crate::serve;
 use crate::sink::{self, Sinks, SinksSetup};
 use crate::stage::computed::ComputedCounts;
-use crate::stage::{AlertSetup, ChannelBoard, Outcome, Stage, StageOptions};
+use crate::stage::{AlertSetup, ChannelBoard, Outcome, Stage, StageLatencies, StageOptions};
 use crate::store::{self, Store};
 
 use build::{lanes, quanta, run_record, stage_channels};
@@ -47,6 +50,7 @@ use draft::Draft;
 use keep::{AlertFollowers, Observer, abandoned_sinks, close_store, sink_report, start_store};
 pub use names::{Names, RuleNames};
 use punctual::Punctual;
+use note::Annotator;
 use recorder::JournalRecorder;
 pub use recorder::Notice;
 pub use report::{Latencies, Report, Sources, StoreReport};
@@ -116,9 +120,14 @@ pub struct Run {
     store: Option<Store>,
     followers: AlertFollowers,
     control: Control,
+    annotator: Annotator,
     control_server: Option<control::Server>,
     sinks: Option<Sinks>,
     committed: Arc<Mutex<Latency>>,
+    /// Written by the stage about once a second.
+    stage_latencies: Arc<Mutex<StageLatencies>>,
+    /// The live page, if it is served.
+    page: Option<serve::Server>,
     recovery: Vec<String>,
     simulators: Vec<Simulator>,
     notices: flume::Receiver<Notice>,
@@ -232,9 +241,12 @@ impl Run {
         )?;
         // Set once, here.
         let _ = tellers.set(followers.threads());
+        let stage_latencies = Arc::<Mutex<StageLatencies>>::default();
         let (stage, boards) = Stage::new(StageOptions {
+            latencies: Arc::clone(&stage_latencies),
             intake,
             sources: tables.iter().map(stage_channels).collect(),
+            keep: tables::keep(&plan, &tables),
             rules: plan.rules.clone(),
             alerts,
             computed: tables::computed(&plan, &tables),
@@ -252,7 +264,19 @@ impl Run {
         });
         let stage = stage.start_with(punctual.stage())?;
         alert_memory::forget_orders(data_dir.path())?;
-        let control_server = control::Server::start(data_dir.path(), control.clone())?;
+        let annotator = Annotator {
+            names: Arc::clone(&names),
+            events: events.clone(),
+            clock: clock.clone(),
+            started_ns,
+        };
+        let control_server = control::Server::start(
+            data_dir.path(),
+            control::Obey {
+                rules: control.clone(),
+                note: annotator.for_control(),
+            },
+        )?;
 
         let simulators = plan
             .simulators
@@ -282,9 +306,12 @@ impl Run {
             store,
             followers,
             control,
+            annotator,
             control_server: Some(control_server),
             sinks,
             committed,
+            stage_latencies,
+            page: None,
             recovery,
             simulators,
             notices,
@@ -424,6 +451,14 @@ impl Run {
         &self.control
     }
 
+    /// Writes down what a person has to say: an event of the run, and of a running capture.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub fn annotate(&self, annotation: Annotation) -> Result<(), AnnotationError> {
+        self.annotator.annotate(annotation)
+    }
+
     /// The simulated devices, in the plan's order.
     #[must_use]
     pub fn simulators(&self) -> &[Simulator] {
@@ -498,6 +533,8 @@ impl Run {
     pub fn stop(mut self) -> Report {
         let mut failure = self.watch();
         drop(self.control_server.take());
+        // It reads what is ended below.
+        drop(self.page.take());
         self.stop.trigger();
         let acquired_ns = self.clock.now_ns();
         for reader in self.readers {

@@ -15,6 +15,7 @@ use crate::expression::Expression;
 use crate::journal;
 use crate::lanes::Overflow;
 use crate::notify;
+use crate::serve;
 use crate::sink::SinkOptions;
 use crate::stage::calibrate::Calibration;
 use crate::store;
@@ -48,6 +49,8 @@ pub struct Plan {
     pub silences: Vec<Silence>,
     /// Where data are sent.
     pub sinks: Vec<SinkOptions>,
+    /// How the live page is served, if it is.
+    pub serve: Option<serve::Options>,
 }
 
 impl Plan {
@@ -108,6 +111,46 @@ pub struct Source {
     pub block_age: Duration,
     /// How a device that is gone is looked for.
     pub reconnect: ReconnectOptions,
+    /// What is written down of it.
+    pub keep: Keep,
+}
+
+/// What is written down of a source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Keep {
+    /// Of what its device sends.
+    pub raw: RawKeep,
+    /// Whether the results of windows over it are.
+    pub windows: bool,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self {
+            raw: RawKeep::All,
+            windows: true,
+        }
+    }
+}
+
+/// What is written down of what a device sends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RawKeep {
+    /// Everything.
+    All,
+    /// Nothing.
+    Nothing,
+    /// What is around alerts.
+    Around {
+        /// Of the time before a firing.
+        before: Duration,
+        /// Of the time after the alert is over.
+        after: Duration,
+        /// Whose alerts, by place in [`Plan::rules`].
+        rules: Vec<usize>,
+        /// Frames that come in the time before.
+        frames: usize,
+    },
 }
 
 /// How a source's bytes come.

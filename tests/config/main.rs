@@ -2,7 +2,9 @@
 
 mod formats;
 mod host;
+mod keep;
 mod links;
+mod once;
 mod polled;
 mod usb;
 

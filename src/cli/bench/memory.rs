@@ -166,6 +166,8 @@ pub(super) fn pipeline(
     let (stage, boards) = Stage::new(StageOptions {
         intake,
         sources,
+        keep: Vec::new(),
+        latencies: Arc::default(),
         rules: rules(shape.sources, shape.channels),
         alerts: AlertSetup::default(),
         computed: None,
