@@ -226,9 +226,9 @@ impl fmt::Display for EventKind {
                 let told = errors.iter().map(|(error, count)| error.text(count));
                 write!(f, "below the link: {}", told.collect::<Vec<_>>().join(", "))
             }
-            Self::Note { what } | Self::NotPermitted { what } => write!(f, "{what}"),
             Self::Annotation { text, who, .. } if who.is_empty() => write!(f, "{text}"),
             Self::Annotation { text, who, .. } => write!(f, "{text} ({who})"),
+            Self::Note { what } | Self::NotPermitted { what } => write!(f, "{what}"),
             Self::Finished { reason } => write!(f, "finished: {reason}"),
             #[allow(clippy::cast_precision_loss)]
             Self::ClockStepped { step_ns } => write!(

@@ -6,6 +6,7 @@ mod keep;
 mod links;
 mod once;
 mod polled;
+mod serve;
 mod usb;
 
 use std::time::Duration;
