@@ -18,10 +18,10 @@ use super::latency::{CHAMBER, HIGH_BAR, LOW_BAR, PATIENCE, seen_by_rule, step};
 use super::{Args, Found, Limit, Row, machine, resident_bytes};
 use crate::clock::Clock;
 use crate::config;
-use crate::config::plan::Plan;
+use crate::config::plan::{Host, Plan};
 use crate::lanes::Overflow;
-use crate::latency::Latency;
-use crate::pipeline::Run;
+use crate::latency::{Latency, Summary};
+use crate::pipeline::{Report, Run};
 use crate::stage::calibrate::Calibration;
 
 /// Flooding devices beside the critical one.
@@ -43,9 +43,86 @@ const SETTLE: Duration = Duration::from_millis(100);
 const PHASES: [&str; 3] = ["idle", "flooded", "busy disk"];
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
+    let plain = once(args, Host::default())?;
+    let realtime = Host {
+        realtime: true,
+        ..Host::default()
+    };
+    let urgent = once(args, realtime)?;
+    let mut rows = plain.rows("");
+    rows.extend(urgent.rows(", in real time"));
+    let [idle, flooded, busy] = plain.phases;
+    let worst = if flooded.p99 >= busy.p99 {
+        flooded
+    } else {
+        busy
+    };
+    let commit = plain.report.latency_us.read_to_journal;
+    let mut more_us = serde_json::Map::new();
+    more_us.insert("read_to_journal".to_owned(), serde_json::to_value(commit)?);
+    more_us.insert("ratio_in_real_time".to_owned(), urgent.ratio().into());
+    more_us.insert("dropped_of_the_floods".to_owned(), plain.lost.into());
+    Ok(Found {
+        bench: "isolation",
+        what: format!(
+            "steps of a critical source, from the write on the pseudo-terminal to the alert: alone, beside {FLOODS} floods of which {} samples were dropped, and with another writer on the disk; no critical sample lost. Then the same with `[host] realtime`, where it is permitted",
+            plain.lost
+        ),
+        machine: machine(),
+        samples_per_s: None,
+        bytes_per_s: None,
+        limit: Limit {
+            what: "the same source while the others are silent (99th percentiles compared, the worse of the two)",
+            samples_per_s: None,
+            bytes_per_s: None,
+            latency_us: Some(idle),
+        },
+        ratio: plain.ratio(),
+        ratio_spread: [flooded.p99 / idle.p99, busy.p99 / idle.p99],
+        latency_us: Some(worst),
+        more_us,
+        rows,
+        rss_bytes: resident_bytes(),
+        balanced: plain.report.ledger.balanced && urgent.report.ledger.balanced,
+    })
+}
+
+/// What one run came to.
+struct Came {
+    phases: [Summary; 3],
+    /// Samples of the floods that were dropped.
+    lost: u64,
+    report: Report,
+}
+
+impl Came {
+    /// The worse of the two phases' 99th percentiles, against that of the idle one.
+    fn ratio(&self) -> f64 {
+        let [idle, flooded, busy] = &self.phases;
+        flooded.p99.max(busy.p99) / idle.p99.max(f64::MIN_POSITIVE)
+    }
+
+    fn rows(&self, how: &str) -> Vec<Row> {
+        let idle = self.phases[0];
+        let each = PHASES.iter().zip(&self.phases);
+        each.map(|(name, us)| {
+            Row::named(&format!("{name}{how}"))
+                .with("steps", us.count as f64)
+                .with("mean µs", us.mean)
+                .with("p50 µs", us.p50)
+                .with("p99 µs", us.p99)
+                .with("max µs", us.max)
+                .with("p99 / idle p99", us.p99 / idle.p99)
+        })
+        .collect()
+    }
+}
+
+fn once(args: &Args, host: Host) -> anyhow::Result<Came> {
     let folder = super::scratch(args)?;
     let clock = Clock::system();
-    let plan = plan(folder.path())?;
+    let mut plan = plan(folder.path())?;
+    plan.host = host;
     let ((phases, steps), report) = super::during(plan, &clock, |run| {
         measure(args, run, &clock, folder.path())
     })?;
@@ -72,47 +149,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
             && critical.journaled == critical.samples,
         "critical samples were lost: {critical:?}"
     );
-    let [idle, flooded, busy] = phases.map(|phase| phase.summary());
-    let rows = PHASES.iter().zip([idle, flooded, busy]).map(|(name, us)| {
-        Row::named(name)
-            .with("steps", us.count as f64)
-            .with("mean µs", us.mean)
-            .with("p50 µs", us.p50)
-            .with("p99 µs", us.p99)
-            .with("max µs", us.max)
-            .with("p99 / idle p99", us.p99 / idle.p99)
-    });
-    let worst = flooded.p99.max(busy.p99);
-    let commit = report.latency_us.read_to_journal;
-    let mut more_us = serde_json::Map::new();
-    more_us.insert("read_to_journal".to_owned(), serde_json::to_value(commit)?);
-    more_us.insert("dropped_of_the_floods".to_owned(), lost.into());
-    Ok(Found {
-        bench: "isolation",
-        what: format!(
-            "steps of a critical source, from the write on the pseudo-terminal to the alert: alone, beside {FLOODS} floods of which {lost} samples were dropped, and with another writer on the disk; {} critical samples, none lost",
-            critical.samples
-        ),
-        machine: machine(),
-        samples_per_s: None,
-        bytes_per_s: None,
-        limit: Limit {
-            what: "the same source while the others are silent (99th percentiles compared, the worse of the two)",
-            samples_per_s: None,
-            bytes_per_s: None,
-            latency_us: Some(idle),
-        },
-        ratio: worst / idle.p99,
-        ratio_spread: [flooded.p99 / idle.p99, busy.p99 / idle.p99],
-        latency_us: Some(if flooded.p99 >= busy.p99 {
-            flooded
-        } else {
-            busy
-        }),
-        more_us,
-        rows: rows.collect(),
-        rss_bytes: resident_bytes(),
-        balanced: report.ledger.balanced,
+    Ok(Came {
+        phases: phases.map(|phase| phase.summary()),
+        lost,
+        report,
     })
 }
 
