@@ -17,6 +17,7 @@ mod polled;
 mod query;
 mod receiver;
 mod run;
+mod serve;
 mod spectra;
 mod store;
 mod worked;
