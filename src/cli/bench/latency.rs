@@ -25,16 +25,16 @@ pub(super) const BACKGROUND: usize = 16;
 pub(super) const BACKGROUND_HZ: f64 = 9375.0;
 
 /// Pressure held between steps, and at a step: on either side of the rule's limits.
-const LOW_BAR: f64 = 1.0;
-const HIGH_BAR: f64 = 3.0;
+pub(super) const LOW_BAR: f64 = 1.0;
+pub(super) const HIGH_BAR: f64 = 3.0;
 
 /// Time between steps; not a multiple of anything else in the run.
 const PAUSE: Duration = Duration::from_micros(3137);
 
 /// A step that has not been seen after so long is lost, and the benchmark fails.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-const CHAMBER: &str = r#"
+pub(super) const CHAMBER: &str = r#"
 [source.chamber]
 priority = "critical"
 link = { type = "simulator", device = "chamber", baud = 230400 }
@@ -185,7 +185,7 @@ fn plan(data_dir: &Path) -> anyhow::Result<Plan> {
 }
 
 /// One step up, and down again: when it was written, and when it was seen.
-fn step(
+pub(super) fn step(
     device: &Simulator,
     low: f64,
     high: f64,
@@ -200,7 +200,7 @@ fn step(
 }
 
 /// Waits for the alert of a step.
-fn seen_by_rule(run: &Run, clock: &Clock, written: &Written) -> anyhow::Result<(i64, i64)> {
+pub(super) fn seen_by_rule(run: &Run, clock: &Clock, written: &Written) -> anyhow::Result<(i64, i64)> {
     let written_ns = clock.at_ns(written.at);
     loop {
         let notice = run

@@ -4,6 +4,7 @@
 mod interlock;
 mod latency;
 mod memory;
+mod page;
 mod serial;
 mod sink;
 mod store;
@@ -24,6 +25,7 @@ kymo bench memory             generators → lanes → stage (statistics, a rule
 kymo bench serial             devices flooding pseudo-terminals → the whole pipeline with journal\n  \
 kymo bench latency            150,000 samples/s over 16 sources, and a step that must fire a rule\n  \
 kymo bench interlock          a device crosses its limit, and receives its stop bytes\n  \
+kymo bench page               the live page with twenty clients → a critical source's latency, and processor time\n  \
 kymo bench store              the journal → Parquet segments, and one minute of one channel out of them\n  \
 kymo bench sink               line protocol alone, and the journal → influxd, victoria-metrics if they are there")]
 pub(super) struct Args {
@@ -63,6 +65,8 @@ enum Name {
     Latency,
     /// From a value written on a pseudo-terminal to the stop bytes there.
     Interlock,
+    /// What the live page costs, with twenty clients.
+    Page,
     /// From the journal into Parquet, and a range out of it.
     Store,
     /// From the journal to InfluxDB.
@@ -114,6 +118,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         Name::Serial => serial::run(args)?,
         Name::Latency => latency::run(args)?,
         Name::Interlock => interlock::run(args)?,
+        Name::Page => page::run(args)?,
         Name::Store => store::run(args)?,
         Name::Sink => sink::run(args)?,
     };
