@@ -11,6 +11,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Request, StatusCode};
 use axum::middleware;
+use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::pki_types::pem::PemObject;
@@ -28,6 +29,8 @@ use super::{assets, follower};
 
 /// How long a client may take to say what it wants, and for a handshake.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// How long an answer may take, the body of its request included.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
 /// The longest body of a request, bytes.
 const BODY_BYTES_MAX: usize = 16 << 10;
 /// The longest heads of a request together, bytes.
@@ -90,11 +93,21 @@ fn router(serving: &Serving) -> Router {
             )
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(in_time))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&serving.guard),
             guard::check,
         ))
         .with_state(shared)
+}
+
+/// Gives up a request that takes too long: a body that does not come, above all.
+async fn in_time(request: axum::extract::Request, next: middleware::Next) -> Response {
+    let answered = tokio::time::timeout(ANSWER_PATIENCE, next.run(request)).await;
+    answered.unwrap_or_else(|_| {
+        let what = "the request took too long".to_owned();
+        Refusal(StatusCode::REQUEST_TIMEOUT, what).into_response()
+    })
 }
 
 async fn serve(listener: TcpListener, serving: Serving) {

@@ -5,6 +5,7 @@ mod keep;
 mod links;
 mod once;
 mod polled;
+mod serve;
 mod usb;
 
 use std::time::Duration;
