@@ -18,11 +18,13 @@ use client::{get, post};
 const SERVE: &str = "[serve]\nlisten = \"127.0.0.1:0\"\n";
 
 /// Fires as soon as there is a sample, and stays.
-const RULE: &str = "[[rule]]\nname = \"there\"\nchannel = \"chamber.pressure\"\nabove = -1000.0\nlatch = true\n";
+const RULE: &str =
+    "[[rule]]\nname = \"there\"\nchannel = \"chamber.pressure\"\nabove = -1000.0\nlatch = true\n";
 
 fn start(serve: &str) -> (Lab, SocketAddr) {
     let configuration = format!("{serve}{CHAMBER}{RULE}");
-    let options = kymo::config::parse("lab.toml", &configuration).unwrap_or_else(|mistakes| panic!("{mistakes}"));
+    let options = kymo::config::parse("lab.toml", &configuration)
+        .unwrap_or_else(|mistakes| panic!("{mistakes}"));
     let mut lab = Lab::start(&configuration);
     let page = lab.run.serve(options.serve.expect("a page"));
     let url = page.expect("the page is served").url();
@@ -49,7 +51,11 @@ fn the_page_is_in_the_program_with_the_headers_that_keep_it_safe() {
     assert_eq!(page.status, 200);
     assert!(page.header("content-type").starts_with("text/html"));
     let policy = page.header("content-security-policy");
-    for rule in ["default-src 'self'", "frame-ancestors 'none'", "object-src 'none'"] {
+    for rule in [
+        "default-src 'self'",
+        "frame-ancestors 'none'",
+        "object-src 'none'",
+    ] {
         assert!(policy.contains(rule), "{policy}");
     }
     assert!(!policy.contains("unsafe"), "{policy}");
@@ -58,7 +64,12 @@ fn the_page_is_in_the_program_with_the_headers_that_keep_it_safe() {
     let tag = page.header("etag").to_owned();
     let again = client::ask(address, "GET", "/", &[("If-None-Match", &tag)], b"");
     assert_eq!((again.status, again.body.len()), (304, 0));
-    for outside in ["/../Cargo.toml", "/%2e%2e/Cargo.toml", "/..%2fCargo.toml", "//etc/passwd"] {
+    for outside in [
+        "/../Cargo.toml",
+        "/%2e%2e/Cargo.toml",
+        "/..%2fCargo.toml",
+        "//etc/passwd",
+    ] {
         assert_eq!(get(address, outside).status, 404, "{outside}");
     }
     lab.stop();
@@ -86,7 +97,10 @@ fn the_state_says_what_the_ledger_says() {
     assert_eq!(state["ledger"]["balanced"], true);
     let age_ns = ns(&state["now_ns"]) - ns(&source["last_ns"]);
     assert!((0..20_000_000_000).contains(&age_ns), "{age_ns}");
-    assert!(state["latency_us"]["read_to_journal"]["count"].as_u64() > Some(0), "{state}");
+    assert!(
+        state["latency_us"]["read_to_journal"]["count"].as_u64() > Some(0),
+        "{state}"
+    );
     lab.stop();
 }
 
@@ -108,12 +122,18 @@ fn an_alert_is_seen_acknowledged_silenced_and_in_the_history() {
     assert_eq!(post(address, "/api/alerts/unsilence", &rule).status, 200);
     assert!(alert()["silenced_until_ns"].is_null());
     let since_ns = ns(&get(address, "/api/channels").json()["started_ns"]);
-    let path = format!("/api/events?from_ns={}&to_ns={}", since_ns - 1, since_ns + 600_000_000_000);
+    let path = format!(
+        "/api/events?from_ns={}&to_ns={}",
+        since_ns - 1,
+        since_ns + 600_000_000_000
+    );
     let changes = || {
         let events = get(address, &path).json();
         let events = events["events"].as_array().cloned().unwrap_or_default();
         let of_rule = events.into_iter().filter(|event| event["rule"] == "there");
-        of_rule.map(|event| event["change"].clone()).collect::<Vec<_>>()
+        of_rule
+            .map(|event| event["change"].clone())
+            .collect::<Vec<_>>()
     };
     wait_until("both are in the history", || {
         let changes = changes();
@@ -134,19 +154,31 @@ fn a_note_becomes_an_event_at_its_time() {
     wait_until("the note is written down", || {
         let events = get(address, &path).json();
         events["events"][0]["event"] == "annotation"
-            && events["events"][0]["text"].as_str().is_some_and(|text| text.contains("pump on"))
+            && events["events"][0]["text"]
+                .as_str()
+                .is_some_and(|text| text.contains("pump on"))
     });
     lab.stop();
 }
 
 /// Lowest and highest of what is in the journal from a time up to another.
 fn extremes(times_ns: &[i64], values: &[f64], from_ns: i64, to_ns: i64) -> [f64; 2] {
-    let within = times_ns.iter().zip(values).filter(|(time_ns, _)| (from_ns..to_ns).contains(*time_ns));
-    within.fold([f64::NAN; 2], |[low, high], (_, value)| [low.min(*value), high.max(*value)])
+    let within = times_ns
+        .iter()
+        .zip(values)
+        .filter(|(time_ns, _)| (from_ns..to_ns).contains(*time_ns));
+    within.fold([f64::NAN; 2], |[low, high], (_, value)| {
+        [low.min(*value), high.max(*value)]
+    })
 }
 
 #[track_caller]
-fn same_as_recorded(series: &client::Series, times_ns: &[i64], values: &[f64], to_ns: i64) -> usize {
+fn same_as_recorded(
+    series: &client::Series,
+    times_ns: &[i64],
+    values: &[f64],
+    to_ns: i64,
+) -> usize {
     let mut compared = 0;
     for (place, found) in series.columns.iter().enumerate() {
         let from_ns = (series.first + i64::try_from(place).expect("few")) * series.bucket_ns;
@@ -155,7 +187,11 @@ fn same_as_recorded(series: &client::Series, times_ns: &[i64], values: &[f64], t
             continue;
         }
         let expected = extremes(times_ns, values, from_ns, from_ns + series.bucket_ns);
-        assert_eq!(found.map(f64::to_bits), expected.map(f64::to_bits), "at {from_ns}: {found:?}, {expected:?}");
+        assert_eq!(
+            found.map(f64::to_bits),
+            expected.map(f64::to_bits),
+            "at {from_ns}: {found:?}, {expected:?}"
+        );
         compared += 1;
     }
     compared
@@ -177,7 +213,9 @@ fn live_traces_and_ranges_are_the_envelopes_of_what_was_recorded() {
             assert_eq!(series.channel, 0);
             bucket_ns = series.bucket_ns;
             let numbered = series.columns.iter().enumerate();
-            columns.extend(numbered.map(|(place, column)| (series.first + i64::try_from(place).expect("few"), *column)));
+            columns.extend(numbered.map(|(place, column)| {
+                (series.first + i64::try_from(place).expect("few"), *column)
+            }));
         }
         messages += 1;
     }
@@ -186,7 +224,11 @@ fn live_traces_and_ranges_are_the_envelopes_of_what_was_recorded() {
         *columns.keys().next().expect("columns came"),
         *columns.keys().next_back().expect("columns came"),
     );
-    assert_eq!(i64::try_from(columns.len()).expect("few"), last - first + 1, "no hole");
+    assert_eq!(
+        i64::try_from(columns.len()).expect("few"),
+        last - first + 1,
+        "no hole"
+    );
     let to_ns = lab.run.clock().now_ns();
     let from_ns = to_ns - 2_500_000_000;
     let mut range = None;
@@ -207,7 +249,12 @@ fn live_traces_and_ranges_are_the_envelopes_of_what_was_recorded() {
         first,
         columns: columns.into_values().collect(),
     };
-    let compared = same_as_recorded(&live, &recorded.times_ns, &recorded.columns[0], last * bucket_ns);
+    let compared = same_as_recorded(
+        &live,
+        &recorded.times_ns,
+        &recorded.columns[0],
+        last * bucket_ns,
+    );
     assert!(compared > 200, "{compared}");
     let range = range.expect("a series");
     let compared = same_as_recorded(&range, &recorded.times_ns, &recorded.columns[0], to_ns);
@@ -219,7 +266,10 @@ fn a_spectrum_is_of_the_range_that_was_asked_for() {
     let (lab, address) = start(SERVE);
     wait_until("the chamber sends", || lab.frames(0) > 1500);
     let now_ns = lab.run.clock().now_ns();
-    let path = format!("/api/spectrum?channel=0&from_ns={}&to_ns={now_ns}", now_ns - 1_000_000_000);
+    let path = format!(
+        "/api/spectrum?channel=0&from_ns={}&to_ns={now_ns}",
+        now_ns - 1_000_000_000
+    );
     let mut answer = get(address, &path);
     wait_until("enough is committed", || {
         answer = get(address, &path);
@@ -232,7 +282,10 @@ fn a_spectrum_is_of_the_range_that_was_asked_for() {
     let rate_hz = spectrum["rate_hz"].as_f64().expect("a rate");
     assert!((16.0..=1100.0).contains(&samples), "{samples}");
     assert!((rate_hz / samples - step_hz).abs() < 1e-6, "{spectrum}");
-    let short = format!("/api/spectrum?channel=0&from_ns={}&to_ns={now_ns}", now_ns - 2_000_000);
+    let short = format!(
+        "/api/spectrum?channel=0&from_ns={}&to_ns={now_ns}",
+        now_ns - 2_000_000
+    );
     assert_eq!(get(address, &short).status, 422);
     lab.stop();
 }
@@ -241,7 +294,9 @@ fn a_spectrum_is_of_the_range_that_was_asked_for() {
 fn a_run_that_has_ended_serves_nothing_more() {
     let (lab, address) = start(SERVE);
     assert_eq!(get(address, "/health").status, 200);
-    wait_until("every device has sent something", || get(address, "/ready").status == 200);
+    wait_until("every device has sent something", || {
+        get(address, "/ready").status == 200
+    });
     let mut live = live::Live::open(address, &[]).expect("a connection");
     live.say(&json!({ "id": 1, "channels": [0], "span_ns": "1000000000", "width": 100 }));
     lab.stop();

@@ -200,7 +200,11 @@ pub(super) fn step(
 }
 
 /// Waits for the alert of a step.
-pub(super) fn seen_by_rule(run: &Run, clock: &Clock, written: &Written) -> anyhow::Result<(i64, i64)> {
+pub(super) fn seen_by_rule(
+    run: &Run,
+    clock: &Clock,
+    written: &Written,
+) -> anyhow::Result<(i64, i64)> {
     let written_ns = clock.at_ns(written.at);
     loop {
         let notice = run

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
-use super::latency::{BACKGROUND, BACKGROUND_HZ, CHAMBER, HIGH_BAR, LOW_BAR, PATIENCE, background, seen_by_rule, step};
+use super::latency::{
+    BACKGROUND, BACKGROUND_HZ, CHAMBER, HIGH_BAR, LOW_BAR, PATIENCE, background, seen_by_rule, step,
+};
 use super::{Args, Found, Limit, machine, resident_bytes};
 use crate::clock::Clock;
 use crate::config;
@@ -45,7 +47,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     };
     let url = run.serve(options)?.url();
     let address: SocketAddr = url.trim_start_matches("http://").parse()?;
-    let chamber = run.simulators().last().context("the interlock is the last")?;
+    let chamber = run
+        .simulators()
+        .last()
+        .context("the interlock is the last")?;
     let held = chamber.set_level(Some(LOW_BAR)).recv_timeout(PATIENCE);
     held.context("the device did not hold its level")?;
     std::thread::park_timeout(Duration::from_millis(700));
@@ -58,7 +63,9 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
             std::thread::park_timeout(SETTLE);
             let (turn, before_s) = (Instant::now(), page_threads_s());
             while turn.elapsed() < TURN {
-                let (written_ns, seen_ns) = step(chamber, LOW_BAR, HIGH_BAR, |written| seen_by_rule(&run, &clock, written))?;
+                let (written_ns, seen_ns) = step(chamber, LOW_BAR, HIGH_BAR, |written| {
+                    seen_by_rule(&run, &clock, written)
+                })?;
                 times.record_ns(written_ns, seen_ns);
                 steps += 1;
             }
@@ -71,7 +78,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     ensure!(failure.is_none(), "the run failed: {failure:?}");
     let report = run.stop();
     let fired = report.alerts["step"]["fired"].as_u64().unwrap_or(0);
-    ensure!(fired >= steps, "{steps} steps, but the rule fired {fired} times");
+    ensure!(
+        fired >= steps,
+        "{steps} steps, but the rule fired {fired} times"
+    );
     ensure!(received > 0, "the clients were sent nothing");
     let [alone, looked_on] = phases.map(|phase| phase.summary());
     let mut more_us = serde_json::Map::new();
@@ -80,7 +90,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     }
     #[allow(clippy::cast_precision_loss)]
     let bytes_per_s = received as f64 / looked_s[1];
-    let samples: u64 = report.sources.0.iter().map(|(_, source)| source.samples).sum();
+    let samples: u64 = report
+        .sources
+        .0
+        .iter()
+        .map(|(_, source)| source.samples)
+        .sum();
     #[allow(clippy::cast_precision_loss)]
     let samples_per_s = samples as f64 / report.duration_s;
     Ok(Found {
@@ -122,7 +137,10 @@ fn plan(data_dir: &Path) -> anyhow::Result<Plan> {
 /// Processor time of the page's threads so far, s (proc(5): fields 14 and 15 of stat, in ticks).
 #[allow(clippy::cast_precision_loss)]
 fn page_threads_s() -> f64 {
-    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten().flatten();
+    let tasks = std::fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
     let ticks: u64 = tasks
         .filter_map(|task| std::fs::read_to_string(task.path().join("stat")).ok())
         .filter_map(|stat| {
@@ -152,19 +170,22 @@ impl Clients {
         let mut streams = streams.collect::<anyhow::Result<Vec<_>>>()?;
         let never_reads = streams.pop().context("there is one at least")?;
         let (order, stopped) = std::sync::mpsc::channel::<()>();
-        let thread = std::thread::Builder::new().name("clients".to_owned()).spawn(move || {
-            let mut received = 0_u64;
-            let mut buffer = vec![0; 64 << 10];
-            let turn = Duration::from_millis(10);
-            while stopped.recv_timeout(turn) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-                for stream in &mut streams {
-                    while let Ok(count @ 1..) = stream.read(&mut buffer) {
-                        received += count as u64;
+        let thread = std::thread::Builder::new()
+            .name("clients".to_owned())
+            .spawn(move || {
+                let mut received = 0_u64;
+                let mut buffer = vec![0; 64 << 10];
+                let turn = Duration::from_millis(10);
+                while stopped.recv_timeout(turn) == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+                {
+                    for stream in &mut streams {
+                        while let Ok(count @ 1..) = stream.read(&mut buffer) {
+                            received += count as u64;
+                        }
                     }
                 }
-            }
-            received
-        })?;
+                received
+            })?;
         Ok(Self {
             order,
             thread,
@@ -175,7 +196,9 @@ impl Clients {
     /// How many bytes they were sent.
     fn close(self) -> anyhow::Result<u64> {
         drop(self.order);
-        self.thread.join().map_err(|_| anyhow::anyhow!("the clients broke down"))
+        self.thread
+            .join()
+            .map_err(|_| anyhow::anyhow!("the clients broke down"))
     }
 }
 
@@ -183,10 +206,16 @@ impl Clients {
 fn client(address: SocketAddr) -> anyhow::Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET /api/live HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\n{UPGRADE}\r\n")?;
+    write!(
+        stream,
+        "GET /api/live HTTP/1.1\r\nHost: {address}\r\nOrigin: http://{address}\r\n{UPGRADE}\r\n"
+    )?;
     let mut answer = [0; 4096];
     let count = stream.read(&mut answer)?;
-    ensure!(answer[..count].starts_with(b"HTTP/1.1 101 "), "a client was refused");
+    ensure!(
+        answer[..count].starts_with(b"HTTP/1.1 101 "),
+        "a client was refused"
+    );
     let channels: Vec<usize> = (0..=BACKGROUND).collect();
     let wish = serde_json::json!({ "id": 1, "channels": channels, "span_ns": "10000000000", "width": 1920 }).to_string();
     let length = u8::try_from(wish.len()).context("a wish is short")?;

@@ -41,7 +41,8 @@ impl Answer {
 
     #[track_caller]
     pub(super) fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 }
 
@@ -67,9 +68,21 @@ pub(super) fn raw(address: SocketAddr, bytes: &[u8]) -> Option<Answer> {
 
 /// A request. `Host` is the address unless it is among the headers.
 #[track_caller]
-pub(super) fn ask(address: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
-    if headers.iter().all(|(name, _)| !name.eq_ignore_ascii_case("host")) {
+pub(super) fn ask(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Answer {
+    let mut head = format!(
+        "{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    if headers
+        .iter()
+        .all(|(name, _)| !name.eq_ignore_ascii_case("host"))
+    {
         head += &format!("Host: {address}\r\n");
     }
     for (name, value) in headers {
@@ -89,7 +102,10 @@ pub(super) fn get(address: SocketAddr, path: &str) -> Answer {
 #[track_caller]
 pub(super) fn post(address: SocketAddr, path: &str, body: &Value) -> Answer {
     let origin = format!("http://{address}");
-    let headers = [("Content-Type", "application/json"), ("Origin", origin.as_str())];
+    let headers = [
+        ("Content-Type", "application/json"),
+        ("Origin", origin.as_str()),
+    ];
     ask(address, "POST", path, &headers, body.to_string().as_bytes())
 }
 
@@ -116,12 +132,21 @@ impl Message {
         let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("4 bytes"));
         let i64_at = |at: usize| i64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
         let f64_at = |at: usize| f64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
-        assert_eq!((bytes[0], &bytes[2..4], u32_at(20)), (1, &[0, 0][..], 0), "version 1, zeros");
+        assert_eq!(
+            (bytes[0], &bytes[2..4], u32_at(20)),
+            (1, &[0, 0][..], 0),
+            "version 1, zeros"
+        );
         let mut at = 24;
         let mut series = Vec::new();
         for _ in 0..u32_at(16) {
             let count = u32_at(at + 4) as usize;
-            let column = |place: usize| [f64_at(at + 24 + 8 * place), f64_at(at + 24 + 8 * (count + place))];
+            let column = |place: usize| {
+                [
+                    f64_at(at + 24 + 8 * place),
+                    f64_at(at + 24 + 8 * (count + place)),
+                ]
+            };
             series.push(Series {
                 channel: u32_at(at),
                 bucket_ns: i64_at(at + 8),

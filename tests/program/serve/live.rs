@@ -22,7 +22,10 @@ impl Live {
         let mut head = "GET /api/live HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
                         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
             .to_owned();
-        let own = [("Host", address.to_string()), ("Origin", format!("http://{address}"))];
+        let own = [
+            ("Host", address.to_string()),
+            ("Origin", format!("http://{address}")),
+        ];
         for (name, value) in &own {
             if headers.iter().all(|(given, _)| given != name) {
                 head += &format!("{name}: {value}\r\n");
@@ -40,7 +43,11 @@ impl Live {
             answer.push(byte[0]);
         }
         let answer = String::from_utf8_lossy(&answer).into_owned();
-        match answer.split(' ').nth(1).and_then(|status| status.parse().ok()) {
+        match answer
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+        {
             Some(101) => {
                 // RFC 6455, 1.3: the answer to this key.
                 assert!(answer.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{answer}");
@@ -65,7 +72,12 @@ impl Live {
         }
         let mask = [1, 2, 3, 4];
         frame.extend_from_slice(&mask);
-        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        frame.extend(
+            payload
+                .iter()
+                .zip(mask.iter().cycle())
+                .map(|(byte, mask)| byte ^ mask),
+        );
         // It may have been closed already.
         let _ = self.0.write_all(&frame);
     }
@@ -78,7 +90,11 @@ impl Live {
     fn next(&mut self) -> Option<(u8, Vec<u8>)> {
         let mut head = [0; 2];
         self.0.read_exact(&mut head).ok()?;
-        assert_eq!(head[0] & 0xf0, 0x80, "a whole message in a frame, nothing reserved");
+        assert_eq!(
+            head[0] & 0xf0,
+            0x80,
+            "a whole message in a frame, nothing reserved"
+        );
         assert_eq!(head[1] & 0x80, 0, "a server does not mask");
         let length = match head[1] {
             126 => {
@@ -150,7 +166,10 @@ fn what_is_no_wish_ends_the_connection_with_a_reason() {
         live.say(&wrong);
         let (code, reason) = live.closed().expect("a close frame");
         assert_eq!(code, 1008, "{wrong}: {reason}");
-        assert!(!reason.is_empty() && reason.contains(says), "{wrong}: {reason}");
+        assert!(
+            !reason.is_empty() && reason.contains(says),
+            "{wrong}: {reason}"
+        );
     }
     let mut live = Live::open(address, &[]).expect("a connection");
     live.frame(BINARY, &[1, 2, 3]);
@@ -203,6 +222,8 @@ fn twenty_clients_look_on_one_never_reads_and_is_cut_off() {
         get(address, "/api/state").json()["clients"] == 19
     });
     drop(others);
-    wait_until("nobody is left", || get(address, "/api/state").json()["clients"] == 0);
+    wait_until("nobody is left", || {
+        get(address, "/api/state").json()["clients"] == 0
+    });
     lab.stop();
 }

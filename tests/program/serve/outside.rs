@@ -32,7 +32,11 @@ fn promtool_finds_nothing_amiss_in_the_figures() {
     wait_until("the chamber sends", || lab.frames(0) > 500);
     let metrics = get(address, "/metrics");
     assert_eq!(metrics.status, 200);
-    assert!(metrics.header("content-type").starts_with("text/plain; version=0.0.4"));
+    assert!(
+        metrics
+            .header("content-type")
+            .starts_with("text/plain; version=0.0.4")
+    );
     let mut promtool = Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
@@ -44,20 +48,44 @@ fn promtool_finds_nothing_amiss_in_the_figures() {
     stdin.write_all(&metrics.body).expect("it reads");
     drop(stdin);
     let said = promtool.wait_with_output().expect("it ends");
-    assert!(said.status.success(), "{}{}\n{}", text(&said.stdout), text(&said.stderr), metrics.text());
-    assert!(said.stderr.is_empty() && said.stdout.is_empty(), "{}{}", text(&said.stdout), text(&said.stderr));
+    assert!(
+        said.status.success(),
+        "{}{}\n{}",
+        text(&said.stdout),
+        text(&said.stderr),
+        metrics.text()
+    );
+    assert!(
+        said.stderr.is_empty() && said.stdout.is_empty(),
+        "{}{}",
+        text(&said.stdout),
+        text(&said.stderr)
+    );
     let value = |name: &str| {
         let all = metrics.text();
-        let line = all.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} in\n{all}")).to_owned();
-        line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).expect("a number")
+        let line = all
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap_or_else(|| panic!("{name} in\n{all}"))
+            .to_owned();
+        line.rsplit(' ')
+            .next()
+            .and_then(|value| value.parse::<f64>().ok())
+            .expect("a number")
     };
     assert!(value("kymo_source_samples_total{source=\"chamber\"}") >= 500.0);
     assert!(value("kymo_latency_seconds_count{path=\"read_to_journal\"}") > 0.0);
     assert!((value("kymo_ledger_balanced") - 1.0).abs() < 1e-9);
     assert!((value("kymo_alert_active{rule=\"there\"") - 1.0).abs() < 1e-9);
-    let open = [("Accept", "application/openmetrics-text;version=1.0.0,text/plain;q=0.5")];
+    let open = [(
+        "Accept",
+        "application/openmetrics-text;version=1.0.0,text/plain;q=0.5",
+    )];
     let open = ask(address, "GET", "/metrics", &open, b"");
-    assert!(open.header("content-type").starts_with("application/openmetrics-text"));
+    assert!(
+        open.header("content-type")
+            .starts_with("application/openmetrics-text")
+    );
     assert!(open.text().ends_with("# EOF\n"));
     lab.stop();
 }
@@ -68,7 +96,9 @@ fn the_api_is_as_it_is_described_whatever_it_is_asked() {
         return;
     };
     let (lab, address) = start(SERVE);
-    wait_until("every device has sent something", || get(address, "/ready").status == 200);
+    wait_until("every device has sent something", || {
+        get(address, "/ready").status == 200
+    });
     let schemathesis = Path::new(&python).with_file_name("schemathesis");
     let dir = tempfile::tempdir().expect("a temporary directory");
     let said = Command::new(schemathesis)
@@ -83,7 +113,12 @@ fn the_api_is_as_it_is_described_whatever_it_is_asked() {
         .arg(format!("http://{address}/api/openapi.json"))
         .output()
         .expect("schemathesis starts");
-    assert!(said.status.success(), "{}\n{}", text(&said.stdout), text(&said.stderr));
+    assert!(
+        said.status.success(),
+        "{}\n{}",
+        text(&said.stdout),
+        text(&said.stderr)
+    );
     assert_eq!(get(address, "/health").status, 200);
     lab.stop();
 }
