@@ -41,42 +41,18 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     let folder = super::scratch(args)?;
     let clock = Clock::system();
     let mut run = Run::start(plan(folder.path())?, clock.clone())?;
-    let options = serve::Options {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        ..serve::Options::default()
-    };
-    let url = run.serve(options)?.url();
-    let address: SocketAddr = url.trim_start_matches("http://").parse()?;
-    let chamber = run
-        .simulators()
-        .last()
-        .context("the interlock is the last")?;
-    let held = chamber.set_level(Some(LOW_BAR)).recv_timeout(PATIENCE);
-    held.context("the device did not hold its level")?;
-    std::thread::park_timeout(Duration::from_millis(700));
-    let mut phases: [Latency; 2] = Default::default();
-    let (mut busy_s, mut looked_s, mut steps, mut received) = ([0.0; 2], [0.0; 2], 0_u64, 0_u64);
-    let (started, duration) = (Instant::now(), args.duration * args.repeat * 2);
-    while started.elapsed() < duration {
-        for (phase, times) in phases.iter_mut().enumerate() {
-            let clients = (phase == 1).then(|| Clients::open(address)).transpose()?;
-            std::thread::park_timeout(SETTLE);
-            let (turn, before_s) = (Instant::now(), page_threads_s());
-            while turn.elapsed() < TURN {
-                let (written_ns, seen_ns) = step(chamber, LOW_BAR, HIGH_BAR, |written| {
-                    seen_by_rule(&run, &clock, written)
-                })?;
-                times.record_ns(written_ns, seen_ns);
-                steps += 1;
-            }
-            busy_s[phase] += page_threads_s() - before_s;
-            looked_s[phase] += turn.elapsed().as_secs_f64();
-            received += clients.map_or(Ok(0), Clients::close)?;
-        }
-    }
+    // It is stopped whatever comes of that: it keeps its own readers waited for.
+    let measured = measure(args, &mut run, &clock);
     let failure = run.watch();
-    ensure!(failure.is_none(), "the run failed: {failure:?}");
     let report = run.stop();
+    ensure!(failure.is_none(), "the run failed: {failure:?}");
+    let Measured {
+        phases,
+        busy_s,
+        looked_s,
+        steps,
+        received,
+    } = measured?;
     let fired = report.alerts["step"]["fired"].as_u64().unwrap_or(0);
     ensure!(
         fired >= steps,
@@ -116,9 +92,58 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         ratio_spread: [looked_on.p50 / alone.p50, looked_on.mean / alone.mean],
         latency_us: Some(looked_on),
         more_us,
+        rows: Vec::new(),
         rss_bytes: resident_bytes(),
         balanced: report.ledger.balanced && report.ledger.dropped == 0,
     })
+}
+
+/// What was found in each phase.
+#[derive(Default)]
+struct Measured {
+    phases: [Latency; 2],
+    /// Processor time of the page's threads.
+    busy_s: [f64; 2],
+    looked_s: [f64; 2],
+    steps: u64,
+    /// Bytes that the clients were sent.
+    received: u64,
+}
+
+fn measure(args: &Args, run: &mut Run, clock: &Clock) -> anyhow::Result<Measured> {
+    let options = serve::Options {
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        ..serve::Options::default()
+    };
+    let url = run.serve(options)?.url();
+    let address: SocketAddr = url.trim_start_matches("http://").parse()?;
+    let chamber = run
+        .simulators()
+        .last()
+        .context("the interlock is the last")?;
+    let held = chamber.set_level(Some(LOW_BAR)).recv_timeout(PATIENCE);
+    held.context("the device did not hold its level")?;
+    std::thread::park_timeout(Duration::from_millis(700));
+    let mut found = Measured::default();
+    let (started, duration) = (Instant::now(), args.duration * args.repeat * 2);
+    while started.elapsed() < duration {
+        for phase in 0..PHASES.len() {
+            let clients = (phase == 1).then(|| Clients::open(address)).transpose()?;
+            std::thread::park_timeout(SETTLE);
+            let (turn, before_s) = (Instant::now(), page_threads_s());
+            while turn.elapsed() < TURN {
+                let (written_ns, seen_ns) = step(chamber, LOW_BAR, HIGH_BAR, |written| {
+                    seen_by_rule(run, clock, written)
+                })?;
+                found.phases[phase].record_ns(written_ns, seen_ns);
+                found.steps += 1;
+            }
+            found.busy_s[phase] += page_threads_s() - before_s;
+            found.looked_s[phase] += turn.elapsed().as_secs_f64();
+            found.received += clients.map_or(Ok(0), Clients::close)?;
+        }
+    }
+    Ok(found)
 }
 
 fn plan(data_dir: &Path) -> anyhow::Result<Plan> {

@@ -155,6 +155,8 @@ async function renewState() {
     isReached = true;
   } catch (error) {
     isReached = false;
+    // Nothing comes any more: what came last stays in sight.
+    if (state !== null && error.status === 0) view.last = state.now;
     if (error.status === 401) dialogs.askToken(async (token) => { await api.login(token); await renewState(); });
     else if (error.status > 0) toast(error.message);
   }
@@ -238,8 +240,8 @@ function start() {
     { keys: ["ArrowRight"], shown: "→", what: "on by a quarter", does: move(() => view.pan(width() / 4)) },
     { keys: ["+", "=", "ArrowUp"], shown: "+ ↑", what: "zoom in", does: move(() => view.zoom(0.5, middle())) },
     { keys: ["-", "ArrowDown"], shown: "- ↓", what: "zoom out", does: move(() => view.zoom(2, middle())) },
-    ...[1, 10, 60, 600, 3600].map((span, i) => (
-      { keys: [String(i + 1)], shown: String(i + 1), what: format.duration(span), does: () => setSpan(span) })),
+    ...[[1, "1 s"], [10, "10 s"], [60, "1 min"], [600, "10 min"], [3600, "1 h"]].map(([span, what], i) => (
+      { keys: [String(i + 1)], shown: String(i + 1), what: `show ${what}`, does: () => setSpan(span) })),
     { keys: ["0", "w"], shown: "0 W", what: "the whole run", does: () => setSpan("whole") },
     { keys: ["a"], shown: "A", what: "cursor A at the crosshair", does: () => cursors.put("a", middle()) },
     { keys: ["b"], shown: "B", what: "cursor B at the crosshair", does: () => cursors.put("b", middle()) },
@@ -263,6 +265,8 @@ function start() {
   by("help").addEventListener("click", () => help.showModal());
   by("panes").addEventListener("pointerleave", () => cursors.hover(null));
   startGestures(by("panes"), view, cursors, changed);
+  // The part behind `#` is the layout's: the link that skips to the panels must not change it.
+  by("skip").addEventListener("click", (event) => { event.preventDefault(); by("panels").focus(); });
   addEventListener("hashchange", () => { if (location.hash !== `#${ownHash}`) applyHash(); });
   live.open();
   repeat(renewState, STATE_MS);

@@ -91,8 +91,12 @@ export function startGestures(area, view, cursors, changed) {
     box?.remove();
     if (!isDone) return;
     if (!moved) {
-      if (event.button === 0) cursors.put(event.shiftKey || (cursors.a !== null && cursors.b === null) ? "b" : "a", timeAt(over, x));
-      if (cursors.a !== null && cursors.b !== null && !event.shiftKey && cursors.b === cursors.a) cursors.put("b", null);
+      if (event.button === 0) {
+        // The first click puts A, the second B, the third begins anew; with Shift only B moves.
+        const isSecond = event.shiftKey || (cursors.a !== null && cursors.b === null);
+        if (!isSecond) cursors.clear();
+        cursors.put(isSecond ? "b" : "a", timeAt(over, x));
+      }
     } else if (!pans) {
       // The axis may have moved on meanwhile: what was under the pointer when it was pressed counts.
       const times = [timeAt(over, x, range), timeAt(over, event.clientX, range)].sort((a, b) => a - b);

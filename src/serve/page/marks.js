@@ -9,15 +9,15 @@ import * as format from "./format.js";
 /** More than this on one screen says no more. */
 const SHOWN_MAX = 200;
 
-/** @param {Mark[]} marks @returns {Mark[]} */
+/** @param {Mark[]} marks by time @returns {Mark[]} */
 export function within(marks, from, to) {
   const found = [];
-  for (const mark of marks) {
-    if (mark.from > to || (mark.to ?? (mark.kind === "alert" ? to : mark.from)) < from) continue;
-    found.push(mark);
-    if (found.length === SHOWN_MAX) break;
+  // The newest, if there are too many.
+  for (let i = marks.length - 1; i >= 0 && found.length < SHOWN_MAX; i -= 1) {
+    const mark = marks[i];
+    if (mark.from <= to && (mark.to ?? (mark.kind === "alert" ? to : mark.from)) >= from) found.push(mark);
   }
-  return found;
+  return found.reverse();
 }
 
 /** Shading and lines behind the traces of a pane. */

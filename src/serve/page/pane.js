@@ -17,8 +17,8 @@ const MARGIN = 0.08;
  */
 
 export class Pane {
-  /** @param {Page} page @param {import("./layout.js").PaneLayout} layout @param {number} number */
-  constructor(page, layout, number) {
+  /** @param {Page} page @param {import("./layout.js").PaneLayout} layout */
+  constructor(page, layout) {
     this.page = page;
     this.channels = [...layout.channels];
     this.low = layout.low;
@@ -29,7 +29,7 @@ export class Pane {
     this.legend = el("ul", { class: "legend", "aria-label": "channels of this pane" });
     this.scaleButton = el("button", { type: "button", class: "quiet", onclick: () => page.scale(this) }, "auto");
     this.body = el("div", { class: "plot" });
-    this.root = el("section", { class: "pane", tabindex: "0", role: "group", "aria-label": `pane ${number}` },
+    this.root = el("section", { class: "pane", tabindex: "0", role: "group" },
       el("header", {}, this.legend,
         el("span", { class: "tools" },
           el("button", { type: "button", class: "quiet", title: "Choose channels (C)", onclick: () => page.choose(this) }, "channels"),

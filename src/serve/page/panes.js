@@ -23,7 +23,8 @@ export class Panes {
     this.channels = new Map();
     /** @type {Map<string, number>} which colour a channel has */
     this.colours = new Map();
-    new ResizeObserver(() => this.resize()).observe(this.room);
+    // A legend that takes another line, a window of another size: whatever changes the room of a plot.
+    this.observer = new ResizeObserver(() => this.resize());
   }
 
   /** What a pane may ask. @returns {import("./pane.js").Page} */
@@ -53,7 +54,7 @@ export class Panes {
       pane.plot?.destroy();
       pane.root.remove();
     }
-    this.panes = layouts.slice(0, PANES_MAX).map((layout, i) => new Pane(this.forPane(), layout, i + 1));
+    this.panes = layouts.slice(0, PANES_MAX).map((layout) => new Pane(this.forPane(), layout));
     this.room.append(...this.panes.map((pane) => pane.root));
     this.rebuild();
   }
@@ -86,13 +87,18 @@ export class Panes {
     numbers.delete(undefined);
     this.page.store.show([...numbers]);
     by("empty").hidden = this.panes.length > 0;
-    this.panes.forEach((pane, i) => pane.build(i === this.panes.length - 1));
+    this.observer.disconnect();
+    this.panes.forEach((pane, i) => {
+      pane.build(i === this.panes.length - 1);
+      pane.root.setAttribute("aria-label", `pane ${i + 1}: ${pane.channels.join(", ")}`);
+      this.observer.observe(pane.body);
+    });
     this.page.changed();
   }
 
   resize() {
     for (const pane of this.panes) pane.resize();
-    this.page.store.width = Math.max(200, Math.round((this.panes[0]?.plot?.bbox.width ?? 800)));
+    this.page.store.width = Math.max(200, Math.round(this.panes[0]?.plot?.bbox.width ?? 800));
     this.page.store.dirty = true;
   }
 
@@ -116,7 +122,7 @@ export class Panes {
 
   add() {
     if (this.panes.length >= PANES_MAX) return;
-    const pane = new Pane(this.forPane(), { channels: [], low: null, high: null }, this.panes.length + 1);
+    const pane = new Pane(this.forPane(), { channels: [], low: null, high: null });
     chooseChannels([...this.channels.values()], [], CHANNELS_MAX, (names) => {
       if (names.length === 0) return;
       pane.channels = names;

@@ -80,8 +80,10 @@ export class Store {
     if (moved) this.changedAt = now;
     this.shown = [from, to];
     if (now - this.changedAt < REST_MS || this.channels.length === 0) return;
-    if (this.view.following) this.subscribe(to - from);
-    else {
+    if (this.view.following) {
+      this.subscribe(to - from);
+      this.fillBehind(from, to, now);
+    } else {
       // Also while the axis stands: for the newest values in the legend, and for coming back.
       if (this.followed.key !== this.key()) this.subscribe(Math.min(to - from, 60));
       this.lookBack(from, to, now);
@@ -97,7 +99,8 @@ export class Store {
     if (this.followed.key === this.key() && span >= least && span <= most && width >= this.width * 0.8) return;
     // Wider than the view by what it lags behind, and so that a little zooming out, or growing, needs no new wish.
     const wanted = span * 1.2 + 1;
-    const columns = Math.min(WIDTH_MAX, Math.ceil(this.width * (wanted / span)));
+    // The server has widths four times apart, and takes the one with no more columns than asked for: so ask for twice as many.
+    const columns = Math.min(WIDTH_MAX, Math.ceil(this.width * 2 * (wanted / span)));
     const id = this.live.follow(this.channels, wanted, columns);
     if (id >= 0) this.followed = { id, least: span * 0.6, most: span * 1.2, span: wanted, width: this.width, key: this.key() };
   }
@@ -109,28 +112,47 @@ export class Store {
       const trace = this.trace(channel);
       const [pastFrom, pastTo] = trace.pastRange;
       const latest = this.view.now() - 2;
-      if (pastFrom <= from && pastTo >= Math.min(to, latest) && (trace.past === null || trace.past.step <= fine)) return true;
+      if (pastFrom <= from && pastTo >= Math.min(to, latest) && trace.pastStep <= fine) return true;
       const live = trace.live;
       return live !== null && trace.liveId === this.followed.id && extent(live)[0] <= from && live.step <= fine;
     });
   }
 
   lookBack(from, to, now) {
-    if (this.asking !== null || now < this.notBefore || this.isKnown(from, to)) return;
+    if (this.isKnown(from, to)) return;
     const margin = (to - from) * 0.5;
-    const [begin, end] = [from - margin, to + margin];
+    this.askFor(from - margin, to + margin, this.width * 2, now);
+  }
+
+  /** The server pushes what it has in memory; what a long span shows from before that is asked for. */
+  fillBehind(from, to, now) {
+    const begin = Math.max(from, this.view.start);
+    const isKnown = this.channels.every((channel) => {
+      const { live, liveId, pastRange } = this.trace(channel);
+      // What is on its way is waited for.
+      if (live === null || liveId !== this.followed.id) return true;
+      const liveFrom = extent(live)[0];
+      const slack = Math.max(live.step * 3, (to - from) * 0.02);
+      return liveFrom <= begin + slack || (pastRange[0] <= begin + slack && pastRange[1] >= liveFrom - slack);
+    });
+    if (!isKnown) this.askFor(begin, to, this.width, now);
+  }
+
+  askFor(begin, end, columns, now) {
+    if (this.asking !== null || now < this.notBefore) return;
+    const width = Math.min(WIDTH_MAX, columns);
     const channels = this.channels;
     const asking = new AbortController();
     this.asking = asking;
-    this.ask(channels, begin, end, Math.min(WIDTH_MAX, this.width * 2), asking.signal)
+    this.ask(channels, begin, end, width, asking.signal)
       .then((message) => {
         if (this.asking !== asking) return;
         const found = new Map(message.series.map(({ channel, piece }) => [channel, piece]));
         // What is not committed yet may come later: it counts as asked for up to now only.
         const known = Math.min(end, message.now - 1);
-        for (const channel of channels) this.trace(channel).takePast(found.get(channel) ?? null, begin, known);
+        for (const channel of channels) this.trace(channel).takePast(found.get(channel) ?? null, begin, known, (end - begin) / width);
         this.dirty = true;
-        this.notBefore = now + REST_MS;
+        this.notBefore = performance.now() + REST_MS;
       })
       .catch((error) => {
         if (this.asking !== asking) return;

@@ -46,6 +46,8 @@ export class Trace {
     this.past = null;
     /** What the past piece was asked for; it may tell of less. @type {[number, number]} */
     this.pastRange = [0, 0];
+    /** How wide its columns were asked to be; the server may have had only wider ones. */
+    this.pastStep = Infinity;
   }
 
   /** Live columns of a subscription came; those of a new one replace what the old one knew. */
@@ -55,8 +57,9 @@ export class Trace {
   }
 
   /** A piece of the past came; null: there is nothing. */
-  takePast(fresh, from, to) {
+  takePast(fresh, from, to, step) {
     this.past = fresh;
+    this.pastStep = step;
     this.pastRange = [from, to];
   }
 
