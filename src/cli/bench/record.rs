@@ -269,6 +269,8 @@ fn pipeline(args: &Args) -> anyhow::Result<Outcome> {
     let (stage, _) = Stage::new(StageOptions {
         intake,
         sources: vec![(0..CHANNELS).map(|_| channel()).collect()],
+        keep: Vec::new(),
+        latencies: Arc::default(),
         rules: super::memory::rules(1, CHANNELS),
         alerts: AlertSetup::default(),
         computed: None,
