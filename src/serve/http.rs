@@ -4,6 +4,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -119,7 +120,7 @@ async fn serve(listener: TcpListener, serving: Serving) {
     let mut look = tokio::time::interval(LOOK);
     loop {
         let accepted = tokio::select! {
-            () = serving.stop.notified() => return,
+            () = serving.stop.notified() => return farewell(&serving.scene).await,
             _ = look.tick() => {
                 serving.scene.look(LOOK.as_secs_f64());
                 continue;
@@ -151,6 +152,17 @@ async fn serve(listener: TcpListener, serving: Serving) {
                 }
             }
         });
+    }
+}
+
+/// Lets those that look at live traces be told that it is over.
+async fn farewell(scene: &Scene) {
+    const LOOKS: u32 = 50;
+    for _ in 0..LOOKS {
+        if scene.clients.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        tokio::time::sleep(GRACE / LOOKS).await;
     }
 }
 

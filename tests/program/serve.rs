@@ -202,7 +202,7 @@ fn live_traces_and_ranges_are_the_envelopes_of_what_was_recorded() {
     let (lab, address) = start(SERVE);
     wait_until("the chamber sends", || lab.frames(0) > 500);
     let mut live = live::Live::open(address, &[]).expect("a connection");
-    live.say(&json!({ "id": 7, "channels": [0], "span_ns": "10000000000", "width": 4000 }));
+    live.say(&json!({ "id": 7, "channels": [0], "span_ns": "4000000000", "width": 4000 }));
     let mut columns: std::collections::BTreeMap<i64, [f64; 2]> = std::collections::BTreeMap::new();
     let mut bucket_ns = 0;
     let mut messages = 0;
@@ -258,7 +258,7 @@ fn live_traces_and_ranges_are_the_envelopes_of_what_was_recorded() {
     assert!(compared > 200, "{compared}");
     let range = range.expect("a series");
     let compared = same_as_recorded(&range, &recorded.times_ns, &recorded.columns[0], to_ns);
-    assert!(compared > 200, "{compared}");
+    assert!(compared > 100, "{compared}");
 }
 
 #[test]
