@@ -19,6 +19,7 @@ mod polled;
 mod query;
 mod receiver;
 mod run;
+mod serve;
 mod spectra;
 mod store;
 mod worked;

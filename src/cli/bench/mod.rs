@@ -11,6 +11,7 @@ mod interlock;
 mod isolation;
 mod latency;
 mod memory;
+mod page;
 mod record;
 mod scale;
 mod serial;
@@ -40,6 +41,7 @@ kymo bench serial             devices flooding pseudo-terminals → the whole pi
 kymo bench capture            the same flood, recorded as a capture, beside itself without\n  \
 kymo bench latency            150,000 samples/s over 16 sources, and a step that must fire a rule\n  \
 kymo bench interlock          a device crosses its limit, and receives its stop bytes\n  \
+kymo bench page               the live page with twenty clients → a critical source's latency, and processor time\n  \
 kymo bench isolation          the critical path's latency beside floods and on a busy disk\n  \
 kymo bench decode             bytes → frames, in process\n  \
 kymo bench store              the journal → Parquet segments, and one minute of one channel out of them\n  \
@@ -107,6 +109,8 @@ enum Name {
     Latency,
     /// From a value written on a pseudo-terminal to the stop bytes there.
     Interlock,
+    /// What the live page costs, with twenty clients.
+    Page,
     /// From the journal into Parquet, and a range out of it.
     Store,
     /// From the journal to InfluxDB.
@@ -206,6 +210,7 @@ fn one(args: &Args) -> anyhow::Result<Found> {
         Name::Idle => idle::run(args),
         Name::Isolation => isolation::run(args),
         Name::Interlock => interlock::run(args),
+        Name::Page => page::run(args),
         Name::Latency => latency::run(args),
         Name::Memory => memory::run(args),
         Name::Record => record::run(args),
