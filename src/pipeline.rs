@@ -12,6 +12,7 @@ mod keep;
 mod layout;
 mod names;
 mod note;
+mod page;
 mod recorder;
 mod report;
 mod tables;
@@ -37,9 +38,10 @@ use crate::journal;
 use crate::lanes::LaneSender;
 use crate::latency::{Latency, Summary};
 use crate::ledger::Ledger;
+use crate::serve;
 use crate::sink::{self, Sinks, SinksSetup};
 use crate::stage::computed::ComputedCounts;
-use crate::stage::{AlertSetup, ChannelBoard, Outcome, Stage, StageOptions};
+use crate::stage::{AlertSetup, ChannelBoard, Outcome, Stage, StageLatencies, StageOptions};
 use crate::store::{self, Store};
 
 use build::{lanes, quanta, run_record, stage_channels};
@@ -120,6 +122,10 @@ pub struct Run {
     control_server: Option<control::Server>,
     sinks: Option<Sinks>,
     committed: Arc<Mutex<Latency>>,
+    /// Written by the stage about once a second.
+    stage_latencies: Arc<Mutex<StageLatencies>>,
+    /// The live page, if it is served.
+    page: Option<serve::Server>,
     recovery: Vec<String>,
     simulators: Vec<Simulator>,
     notices: flume::Receiver<Notice>,
@@ -232,7 +238,9 @@ impl Run {
         )?;
         // Set once, here.
         let _ = tellers.set(followers.threads());
+        let stage_latencies = Arc::<Mutex<StageLatencies>>::default();
         let (stage, boards) = Stage::new(StageOptions {
+            latencies: Arc::clone(&stage_latencies),
             intake,
             sources: tables.iter().map(stage_channels).collect(),
             keep: tables::keep(&plan, &tables),
@@ -299,6 +307,8 @@ impl Run {
             control_server: Some(control_server),
             sinks,
             committed,
+            stage_latencies,
+            page: None,
             recovery,
             simulators,
             notices,
@@ -511,6 +521,8 @@ impl Run {
     pub fn stop(mut self) -> Report {
         let mut failure = self.watch();
         drop(self.control_server.take());
+        // It reads what is ended below.
+        drop(self.page.take());
         self.stop.trigger();
         let acquired_ns = self.clock.now_ns();
         for reader in self.readers {

@@ -20,6 +20,7 @@ pub mod plan;
 mod protocol;
 mod rule;
 mod section;
+mod serve;
 mod sink;
 mod source;
 mod timing;
@@ -140,6 +141,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
     let notifiers = notifier::read_all(&root.tables("notifier"), &sources, &rules);
     let silences = notifier::silences(&root, &rules);
     let sinks = sink::read_all(&root, &derived.watchable);
+    let serve = serve::read(&root);
     if let Some(store) = &mut store {
         let limits = sources
             .iter()
@@ -176,6 +178,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         notifiers,
         silences,
         sinks,
+        serve,
         computed: derived.computed,
     })
 }

@@ -15,6 +15,7 @@ use crate::expression::Expression;
 use crate::journal;
 use crate::lanes::Overflow;
 use crate::notify;
+use crate::serve;
 use crate::sink::SinkOptions;
 use crate::stage::calibrate::Calibration;
 use crate::store;
@@ -46,6 +47,8 @@ pub struct Plan {
     pub silences: Vec<Silence>,
     /// Where data are sent.
     pub sinks: Vec<SinkOptions>,
+    /// How the live page is served, if it is.
+    pub serve: Option<serve::Options>,
 }
 
 impl Plan {
