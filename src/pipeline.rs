@@ -13,6 +13,7 @@ mod layout;
 mod names;
 mod note;
 mod page;
+mod punctual;
 mod recorder;
 mod report;
 mod tables;
@@ -49,6 +50,7 @@ use draft::Draft;
 use keep::{AlertFollowers, Observer, abandoned_sinks, close_store, sink_report, start_store};
 pub use names::{Names, RuleNames};
 use note::Annotator;
+use punctual::Punctual;
 use recorder::JournalRecorder;
 pub use recorder::Notice;
 pub use report::{Latencies, Report, Sources, StoreReport};
@@ -212,6 +214,7 @@ impl Run {
         let (notices_in, notices) = flume::bounded(NOTICES_MAX);
         let (events_in, events_out) = flume::bounded(EVENTS_MAX);
         let events = EventSender::new(events_in, gate.clone());
+        let punctual = Punctual::new(&plan.host, &events, &clock)?;
         let stop = Stop::new()?;
         let outlets: Vec<Outlet> = plan.sources.iter().map(|_| Outlet::new()).collect();
         let (tell, durable) = Tell::new(
@@ -259,7 +262,7 @@ impl Run {
             events: events_out,
             clock: clock.clone(),
         });
-        let stage = stage.start()?;
+        let stage = stage.start_with(punctual.stage())?;
         alert_memory::forget_orders(data_dir.path())?;
         let annotator = Annotator {
             names: Arc::clone(&names),
@@ -316,7 +319,7 @@ impl Run {
             events,
             _data_dir: data_dir,
         };
-        run.start_readers(&tables, senders)?;
+        run.start_readers(&tables, senders, &punctual)?;
         Ok(run)
     }
 
@@ -324,6 +327,7 @@ impl Run {
         &mut self,
         tables: &[Table],
         senders: Vec<(SourceId, u8, LaneSender)>,
+        punctual: &Punctual,
     ) -> Result<(), Error> {
         let mut outputs: Vec<Vec<Option<LaneOutput>>> = tables
             .iter()
@@ -356,7 +360,7 @@ impl Run {
                     .collect::<Vec<_>>()
                     .join("; "),
             })?;
-            self.readers.push(Reader::start(ReaderOptions {
+            let options = ReaderOptions {
                 name: source.name.clone(),
                 source: id,
                 link: self.device(&source.link),
@@ -371,7 +375,9 @@ impl Run {
                 events: self.events.clone(),
                 clock: self.clock.clone(),
                 stop: self.stop.clone(),
-            })?);
+            };
+            let reader = Reader::start_with(options, punctual.reader(source))?;
+            self.readers.push(reader);
         }
         Ok(())
     }
@@ -477,6 +483,12 @@ impl Run {
         self.sinks.as_ref().map_or_else(Vec::new, Sinks::status)
     }
 
+    /// How the journal does.
+    #[must_use]
+    pub fn journal(&self) -> journal::Status {
+        self.journal.status()
+    }
+
     /// What the start found amiss in the journal.
     #[must_use]
     pub fn recovery(&self) -> &[String] {
@@ -531,6 +543,7 @@ impl Run {
                 failure.get_or_insert(format!("the reader of `{name}` broke down: {MISTAKE}"));
             }
         }
+        self.simulators.iter().for_each(Simulator::begin_stop);
         drop(self.simulators);
         let outcome = self.stage.join();
         let mut draft = Draft {

@@ -12,6 +12,7 @@ mod address;
 mod calibration;
 mod derived;
 mod expression;
+mod host;
 mod keep;
 mod link;
 mod mistakes;
@@ -108,6 +109,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
     let (data_dir, duration) = run(&root);
     let journal = journal(&root);
     let (mut store, keep) = store(&root);
+    let host = host::read(&root);
     let simulators = simulators(&root, &data_dir);
     let tables = root.tables("source");
     if tables.is_empty() && found.is_empty() {
@@ -164,6 +166,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         text: text.to_owned(),
         data_dir,
         duration,
+        host,
         journal,
         store,
         sources: sources

@@ -310,7 +310,21 @@ impl<R: Recorder> Stage<R> {
     ///
     /// # Errors
     /// If the system gives no thread or no event queue.
-    pub fn start(mut self) -> std::io::Result<std::thread::JoinHandle<Outcome<R>>>
+    pub fn start(self) -> std::io::Result<std::thread::JoinHandle<Outcome<R>>>
+    where
+        R: 'static,
+    {
+        self.start_with(|| ())
+    }
+
+    /// As [`Stage::start`], on a thread that prepares itself first.
+    ///
+    /// # Errors
+    /// If the system gives no thread or no event queue.
+    pub fn start_with(
+        mut self,
+        prepare: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<std::thread::JoinHandle<Outcome<R>>>
     where
         R: 'static,
     {
@@ -321,7 +335,10 @@ impl<R: Recorder> Stage<R> {
             self.computed = Some(Computed::start(wanted, self.intake.gate())?);
         }
         let thread = std::thread::Builder::new().name("kymo-stage".to_owned());
-        thread.spawn(move || runtime.block_on(self.run()))
+        thread.spawn(move || {
+            prepare();
+            runtime.block_on(self.run())
+        })
     }
 
     /// Writes the latencies for whoever looks on, if it is time and nobody reads them just now.

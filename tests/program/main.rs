@@ -2,6 +2,7 @@
 
 mod alerts;
 mod audit;
+mod bench;
 mod commands;
 mod computed;
 mod converter;
