@@ -1,7 +1,7 @@
 //! The way into a run for its own user: a Unix socket in the data directory.
 //!
-//! `<data dir>/control.sock`, for its owner alone. A line of JSON asks, as in `{"do":"acknowledge","rule":"hot"}`, and a
-//! line answers: `{"ok":true,"rules":[…]}` or `{"ok":false,"error":"…"}`.
+//! `<data dir>/control.sock`, for its owner alone. A line of JSON asks, as in `{"do":"acknowledge","rule":"hot"}` or
+//! `{"do":"note","text":"pump on"}`, and a line answers: `{"ok":true,"rules":[…]}` or `{"ok":false,"error":"…"}`.
 //!
 //! **Always holds.** One asker at a time, who has `PATIENCE` and `LINE_BYTES_MAX`: nobody can hold it up for long,
 //! and the run not at all. A socket that a killed process left is replaced; there is no second run in the directory.
@@ -22,6 +22,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::{Control, Order, RuleStanding};
+use crate::event::Annotation;
 
 /// The socket in the data directory.
 pub const SOCKET: &str = "control.sock";
@@ -31,6 +32,52 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(10);
 /// The longest question.
 const LINE_BYTES_MAX: u64 = 16 << 10;
+
+/// What somebody asks of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Request {
+    /// Something about its rules.
+    Rules(Order),
+    /// To write down what a person has to say.
+    Note(Note),
+}
+
+/// To write down what a person has to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "lowercase")]
+pub enum Note {
+    /// This.
+    Note(Annotation),
+}
+
+impl Request {
+    /// Reads a line. By hand and not as an untagged `enum`, which would say of a wrong field only that nothing fits.
+    fn read(line: &str) -> serde_json::Result<Self> {
+        let value: serde_json::Value = serde_json::from_str(line)?;
+        if value["do"] == "note" {
+            return serde_json::from_value(value).map(Self::Note);
+        }
+        serde_json::from_value(value).map(Self::Rules)
+    }
+}
+
+/// Who obeys, in the run.
+pub struct Obey {
+    /// What is asked of its rules.
+    pub rules: Control,
+    /// Writes a note down, or says why not.
+    pub note: Box<dyn Fn(Annotation) -> Result<(), String> + Send>,
+}
+
+impl Obey {
+    fn obey(&self, request: Request) -> Result<Vec<RuleStanding>, String> {
+        match request {
+            Request::Rules(order) => self.rules.order(order).map_err(|error| error.to_string()),
+            Request::Note(Note::Note(annotation)) => (self.note)(annotation).map(|()| Vec::new()),
+        }
+    }
+}
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +118,7 @@ impl Server {
     ///
     /// # Errors
     /// If the system refuses.
-    pub fn start(data_dir: &Path, control: Control) -> io::Result<Self> {
+    pub fn start(data_dir: &Path, obey: Obey) -> io::Result<Self> {
         let address = Address::of(data_dir)?;
         match fs::remove_file(&address.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -89,7 +136,7 @@ impl Server {
                     }
                     match stream {
                         // Whoever asks and goes away has no answer: nothing else comes of it.
-                        Ok(stream) => drop(answer(&stream, &control)),
+                        Ok(stream) => drop(answer(&stream, &obey)),
                         // No descriptor left: the next look may find one.
                         Err(_) => std::thread::park_timeout(Duration::from_millis(100)),
                     }
@@ -117,19 +164,19 @@ impl Drop for Server {
     }
 }
 
-fn answer(stream: &UnixStream, control: &Control) -> io::Result<()> {
+fn answer(stream: &UnixStream, obey: &Obey) -> io::Result<()> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     let mut line = String::new();
     BufReader::new(stream.take(LINE_BYTES_MAX)).read_line(&mut line)?;
-    let reply = match serde_json::from_str::<Order>(&line) {
-        Ok(order) => match control.order(order) {
+    let reply = match Request::read(&line) {
+        Ok(request) => match obey.obey(request) {
             Ok(rules) => Reply {
                 ok: true,
                 rules,
                 error: None,
             },
-            Err(error) => refusal(error.to_string()),
+            Err(error) => refusal(error),
         },
         Err(error) => refusal(format!("this is no order: {error}")),
     };
@@ -151,7 +198,7 @@ fn refusal(error: String) -> Reply {
 ///
 /// # Errors
 /// If there is somebody, and no answer.
-pub fn ask(data_dir: &Path, order: &Order) -> io::Result<Option<Reply>> {
+pub fn ask(data_dir: &Path, request: &Request) -> io::Result<Option<Reply>> {
     let address = Address::of(data_dir)?;
     let mut stream = match UnixStream::connect(&address.path) {
         Ok(stream) => stream,
@@ -167,7 +214,7 @@ pub fn ask(data_dir: &Path, order: &Order) -> io::Result<Option<Reply>> {
     };
     stream.set_read_timeout(Some(ANSWER))?;
     stream.set_write_timeout(Some(PATIENCE))?;
-    let mut text = serde_json::to_string(order)?;
+    let mut text = serde_json::to_string(request)?;
     text.push('\n');
     stream.write_all(text.as_bytes())?;
     let mut line = String::new();

@@ -9,6 +9,7 @@ use std::fmt;
 
 use kymo_drivers::block::SourceId;
 use kymo_drivers::link::LineErrors;
+use serde::{Deserialize, Serialize};
 
 use crate::lanes::StageGate;
 
@@ -54,6 +55,11 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// The host does not permit what the configuration wants of it; the run goes on without.
+    NotPermitted {
+        /// What, why, and what would help.
+        what: String,
+    },
     /// Something was lost below the link: the device sent it, or somebody did, and Kymo never saw it.
     LineErrors {
         /// What, since the last such event.
@@ -64,6 +70,15 @@ pub enum EventKind {
     Note {
         /// What.
         what: String,
+    },
+    /// A person has something to say.
+    Annotation {
+        /// What.
+        text: String,
+        /// Who; empty if that was not said.
+        who: String,
+        /// When it was said, UTC ns: it may be about something earlier.
+        noted_ns: i64,
     },
     /// There is no more to come: a file was read to its end.
     Finished {
@@ -79,6 +94,88 @@ pub enum EventKind {
     },
 }
 
+/// What a person has to say about a run while it runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Annotation {
+    /// What.
+    pub text: String,
+    /// Of when, UTC ns; now, if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_ns: Option<i64>,
+    /// The source that it is about; none: the whole run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+    /// Who says it.
+    #[serde(default)]
+    pub who: String,
+}
+
+/// The longest text of an annotation, bytes.
+pub const ANNOTATION_BYTES_MAX: usize = 4096;
+/// The longest name of who says it, bytes.
+const WHO_BYTES_MAX: usize = 256;
+
+/// Why an annotation was not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnnotationError {
+    /// There is nothing in it.
+    #[error("the note is empty")]
+    Empty,
+    /// It is too long.
+    #[error("{what} is {bytes} bytes long, and at most {max} are kept")]
+    Long {
+        /// What.
+        what: &'static str,
+        /// Its length.
+        bytes: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// There is no such source.
+    #[error("there is no source `{source_name}`; there are {}", known.join(", "))]
+    NoSource {
+        /// What was asked for.
+        source_name: String,
+        /// Those that there are: some, if there are many.
+        known: Vec<String>,
+    },
+    /// The run had not begun, or has not come so far.
+    #[error("{time} is not within this run, which began at {started}")]
+    NotWithin {
+        /// The time asked for.
+        time: String,
+        /// When the run began.
+        started: String,
+    },
+    /// The stage is far behind.
+    #[error(
+        "the run is so busy that its events' bound is reached: the note was not written down; try again"
+    )]
+    Busy,
+}
+
+impl Annotation {
+    /// Whether it can be kept as it is.
+    ///
+    /// # Errors
+    /// What stands in the way.
+    pub fn check(&self) -> Result<(), AnnotationError> {
+        if self.text.trim().is_empty() {
+            return Err(AnnotationError::Empty);
+        }
+        for (what, text, max) in [
+            ("the note", &self.text, ANNOTATION_BYTES_MAX),
+            ("the name of who notes it", &self.who, WHO_BYTES_MAX),
+        ] {
+            let bytes = text.len();
+            if bytes > max {
+                return Err(AnnotationError::Long { what, bytes, max });
+            }
+        }
+        Ok(())
+    }
+}
+
 impl EventKind {
     /// Its name in the journal.
     #[must_use]
@@ -89,8 +186,10 @@ impl EventKind {
             Self::NothingDecodes { .. } => "nothing_decodes",
             Self::Silent { .. } => "silent",
             Self::NotSent { .. } => "not_sent",
+            Self::NotPermitted { .. } => "not_permitted",
             Self::LineErrors { .. } => "line_errors",
             Self::Note { .. } => "note",
+            Self::Annotation { .. } => "annotation",
             Self::Finished { .. } => "finished",
             Self::Failed => "failed",
             Self::ClockStepped { .. } => "clock_stepped",
@@ -127,7 +226,9 @@ impl fmt::Display for EventKind {
                 let told = errors.iter().map(|(error, count)| error.text(count));
                 write!(f, "below the link: {}", told.collect::<Vec<_>>().join(", "))
             }
-            Self::Note { what } => write!(f, "{what}"),
+            Self::Annotation { text, who, .. } if who.is_empty() => write!(f, "{text}"),
+            Self::Annotation { text, who, .. } => write!(f, "{text} ({who})"),
+            Self::Note { what } | Self::NotPermitted { what } => write!(f, "{what}"),
             Self::Finished { reason } => write!(f, "finished: {reason}"),
             #[allow(clippy::cast_precision_loss)]
             Self::ClockStepped { step_ns } => write!(
@@ -156,17 +257,19 @@ impl EventSender {
 
     /// Sends an event. If the stage is so far behind that its events' bound is reached, the
     /// event is given up: back-off makes events rare, and every one of them shows in the ledger too.
-    pub(super) fn send(&self, source: Option<SourceId>, time_ns: i64, kind: EventKind) {
-        if self
+    /// Returns whether it was taken.
+    pub(super) fn send(&self, source: Option<SourceId>, time_ns: i64, kind: EventKind) -> bool {
+        let is_taken = self
             .events
             .try_send(Event {
                 source,
                 time_ns,
                 kind,
             })
-            .is_ok()
-        {
+            .is_ok();
+        if is_taken {
             self.stage.signal();
         }
+        is_taken
     }
 }

@@ -18,11 +18,12 @@ use serde::Serialize;
 
 /// Reasons that are a drop: the sample was there and was given up. The others name samples that
 /// never came, which are counted apart.
-pub const DROP_REASONS: [GapReason; 4] = [
+pub const DROP_REASONS: [GapReason; 5] = [
     GapReason::LaneFull,
     GapReason::JournalFull,
     GapReason::JournalFailed,
     GapReason::Aborted,
+    GapReason::NotKept,
 ];
 
 /// One source's counts. All counters only rise; each is written by one thread and read by any.
@@ -40,11 +41,7 @@ pub struct SourceCounts {
 #[repr(align(128))]
 struct StageCounts {
     computed: AtomicU64,
-    not_kept: AtomicU64,
 }
-
-/// What samples are given up for that nobody wanted to be kept: in the report, beside the reasons of drops.
-pub const NOT_KEPT: &str = "not_kept";
 
 #[derive(Debug, Default)]
 #[repr(align(128))]
@@ -120,11 +117,6 @@ impl SourceCounts {
     /// Results were computed, of so many samples: acquired where they come to be.
     pub fn add_computed(&self, samples: u64) {
         add(&self.stage.computed, samples);
-    }
-
-    /// Samples were not written down, as the configuration says.
-    pub fn add_not_kept(&self, samples: u64) {
-        add(&self.stage.not_kept, samples);
     }
 
     /// What a protocol found wrong.
@@ -233,8 +225,14 @@ impl SourceCounts {
     /// Samples given up so far, for whatever reason.
     #[must_use]
     pub fn dropped(&self) -> u64 {
-        let dropped: u64 = self.dropped.iter().map(|count| get(&count.0)).sum();
-        dropped + get(&self.stage.not_kept)
+        self.dropped.iter().map(|count| get(&count.0)).sum()
+    }
+
+    /// Of these, the samples that were not to be kept.
+    #[must_use]
+    pub fn not_kept(&self) -> u64 {
+        let place = DROP_REASONS.iter().position(|r| *r == GapReason::NotKept);
+        place.map_or(0, |place| get(&self.dropped[place].0))
     }
 
     /// The counts as they are now.
@@ -266,7 +264,6 @@ impl SourceCounts {
                 .iter()
                 .zip(&self.dropped)
                 .map(|(reason, count)| (reason.name().to_owned(), get(&count.0)))
-                .chain([(NOT_KEPT.to_owned(), get(&self.stage.not_kept))])
                 .filter(|(_, count)| *count > 0)
                 .map(|(reason, count)| (reason, count.into()))
                 .collect(),

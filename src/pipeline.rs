@@ -11,6 +11,9 @@ mod draft;
 mod keep;
 mod layout;
 mod names;
+mod note;
+mod page;
+mod punctual;
 mod recorder;
 mod report;
 mod tables;
@@ -31,20 +34,23 @@ use crate::clock::{Clock, StepWatch, run_id};
 use crate::config::plan::{Link, Plan};
 use crate::control;
 use crate::data_dir::{self, DataDir};
-use crate::event::{EventKind, EventSender};
+use crate::event::{Annotation, AnnotationError, EventKind, EventSender};
 use crate::journal;
 use crate::lanes::LaneSender;
 use crate::latency::{Latency, Summary};
 use crate::ledger::Ledger;
+use crate::serve;
 use crate::sink::{self, Sinks, SinksSetup};
 use crate::stage::computed::ComputedCounts;
-use crate::stage::{AlertSetup, ChannelBoard, Outcome, Stage, StageOptions};
+use crate::stage::{AlertSetup, ChannelBoard, Outcome, Stage, StageLatencies, StageOptions};
 use crate::store::{self, Store};
 
 use build::{lanes, quanta, run_record, stage_channels};
 use draft::Draft;
 use keep::{AlertFollowers, Observer, abandoned_sinks, close_store, sink_report, start_store};
 pub use names::{Names, RuleNames};
+use note::Annotator;
+use punctual::Punctual;
 use recorder::JournalRecorder;
 pub use recorder::Notice;
 pub use report::{Latencies, Report, Sources, StoreReport};
@@ -114,9 +120,14 @@ pub struct Run {
     store: Option<Store>,
     followers: AlertFollowers,
     control: Control,
+    annotator: Annotator,
     control_server: Option<control::Server>,
     sinks: Option<Sinks>,
     committed: Arc<Mutex<Latency>>,
+    /// Written by the stage about once a second.
+    stage_latencies: Arc<Mutex<StageLatencies>>,
+    /// The live page, if it is served.
+    page: Option<serve::Server>,
     recovery: Vec<String>,
     simulators: Vec<Simulator>,
     notices: flume::Receiver<Notice>,
@@ -203,6 +214,7 @@ impl Run {
         let (notices_in, notices) = flume::bounded(NOTICES_MAX);
         let (events_in, events_out) = flume::bounded(EVENTS_MAX);
         let events = EventSender::new(events_in, gate.clone());
+        let punctual = Punctual::new(&plan.host, &events, &clock)?;
         let stop = Stop::new()?;
         let outlets: Vec<Outlet> = plan.sources.iter().map(|_| Outlet::new()).collect();
         let (tell, durable) = Tell::new(
@@ -229,9 +241,12 @@ impl Run {
         )?;
         // Set once, here.
         let _ = tellers.set(followers.threads());
+        let stage_latencies = Arc::<Mutex<StageLatencies>>::default();
         let (stage, boards) = Stage::new(StageOptions {
+            latencies: Arc::clone(&stage_latencies),
             intake,
             sources: tables.iter().map(stage_channels).collect(),
+            keep: tables::keep(&plan, &tables),
             rules: plan.rules.clone(),
             alerts,
             computed: tables::computed(&plan, &tables),
@@ -247,9 +262,21 @@ impl Run {
             events: events_out,
             clock: clock.clone(),
         });
-        let stage = stage.start()?;
+        let stage = stage.start_with(punctual.stage())?;
         alert_memory::forget_orders(data_dir.path())?;
-        let control_server = control::Server::start(data_dir.path(), control.clone())?;
+        let annotator = Annotator {
+            names: Arc::clone(&names),
+            events: events.clone(),
+            clock: clock.clone(),
+            started_ns,
+        };
+        let control_server = control::Server::start(
+            data_dir.path(),
+            control::Obey {
+                rules: control.clone(),
+                note: annotator.for_control(),
+            },
+        )?;
 
         let simulators = plan
             .simulators
@@ -279,9 +306,12 @@ impl Run {
             store,
             followers,
             control,
+            annotator,
             control_server: Some(control_server),
             sinks,
             committed,
+            stage_latencies,
+            page: None,
             recovery,
             simulators,
             notices,
@@ -289,7 +319,7 @@ impl Run {
             events,
             _data_dir: data_dir,
         };
-        run.start_readers(&tables, senders)?;
+        run.start_readers(&tables, senders, &punctual)?;
         Ok(run)
     }
 
@@ -297,6 +327,7 @@ impl Run {
         &mut self,
         tables: &[Table],
         senders: Vec<(SourceId, u8, LaneSender)>,
+        punctual: &Punctual,
     ) -> Result<(), Error> {
         let mut outputs: Vec<Vec<Option<LaneOutput>>> = tables
             .iter()
@@ -329,7 +360,7 @@ impl Run {
                     .collect::<Vec<_>>()
                     .join("; "),
             })?;
-            self.readers.push(Reader::start(ReaderOptions {
+            let options = ReaderOptions {
                 name: source.name.clone(),
                 source: id,
                 link: self.device(&source.link),
@@ -344,7 +375,9 @@ impl Run {
                 events: self.events.clone(),
                 clock: self.clock.clone(),
                 stop: self.stop.clone(),
-            })?);
+            };
+            let reader = Reader::start_with(options, punctual.reader(source))?;
+            self.readers.push(reader);
         }
         Ok(())
     }
@@ -418,6 +451,14 @@ impl Run {
         &self.control
     }
 
+    /// Writes down what a person has to say: an event of the run, and of a running capture.
+    ///
+    /// # Errors
+    /// Why it was not taken.
+    pub fn annotate(&self, annotation: Annotation) -> Result<(), AnnotationError> {
+        self.annotator.annotate(annotation)
+    }
+
     /// The simulated devices, in the plan's order.
     #[must_use]
     pub fn simulators(&self) -> &[Simulator] {
@@ -440,6 +481,12 @@ impl Run {
     #[must_use]
     pub fn sinks(&self) -> Vec<(String, sink::SinkStatus)> {
         self.sinks.as_ref().map_or_else(Vec::new, Sinks::status)
+    }
+
+    /// How the journal does.
+    #[must_use]
+    pub fn journal(&self) -> journal::Status {
+        self.journal.status()
     }
 
     /// What the start found amiss in the journal.
@@ -486,6 +533,8 @@ impl Run {
     pub fn stop(mut self) -> Report {
         let mut failure = self.watch();
         drop(self.control_server.take());
+        // It reads what is ended below.
+        drop(self.page.take());
         self.stop.trigger();
         let acquired_ns = self.clock.now_ns();
         for reader in self.readers {
@@ -494,6 +543,7 @@ impl Run {
                 failure.get_or_insert(format!("the reader of `{name}` broke down: {MISTAKE}"));
             }
         }
+        self.simulators.iter().for_each(Simulator::begin_stop);
         drop(self.simulators);
         let outcome = self.stage.join();
         let mut draft = Draft {

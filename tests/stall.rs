@@ -130,6 +130,8 @@ fn run(overflow: Overflow, full: bool) -> (Ledger, u64, Arrived) {
     let (stage, _) = Stage::new(StageOptions {
         intake,
         sources: vec![channel(), channel()],
+        keep: Vec::new(),
+        latencies: Arc::default(),
         rules: vec![],
         alerts: AlertSetup::default(),
         computed: None,

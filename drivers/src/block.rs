@@ -76,11 +76,13 @@ pub enum GapReason {
     JournalFailed = 6,
     /// The run was stopped at once, by a second signal or a failure, with blocks still under way.
     Aborted = 7,
+    /// The configuration says that these are not to be written down: the one loss that is meant.
+    NotKept = 8,
 }
 
 impl GapReason {
     /// All reasons.
-    pub const ALL: [GapReason; 7] = [
+    pub const ALL: [GapReason; 8] = [
         Self::LaneFull,
         Self::JournalFull,
         Self::DeviceCounter,
@@ -88,6 +90,7 @@ impl GapReason {
         Self::Disconnected,
         Self::JournalFailed,
         Self::Aborted,
+        Self::NotKept,
     ];
 
     /// Its name in reports and exports.
@@ -101,6 +104,7 @@ impl GapReason {
             Self::Disconnected => "disconnected",
             Self::JournalFailed => "journal_failed",
             Self::Aborted => "aborted",
+            Self::NotKept => "not_kept",
         }
     }
 

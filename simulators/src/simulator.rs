@@ -226,6 +226,11 @@ impl Simulator {
         }
     }
 
+    /// Orders it to stop without waiting for that: of many each takes a while to give its port back.
+    pub fn begin_stop(&self) {
+        self.mailbox.post(Command::Stop);
+    }
+
     fn join(&mut self) -> Option<std::thread::Result<io::Result<Truth>>> {
         self.mailbox.post(Command::Stop);
         self.thread.take().map(JoinHandle::join)

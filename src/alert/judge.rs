@@ -130,10 +130,9 @@ impl Judge {
         }
     }
 
-    /// Samples that came too late to be judged in their order, of all rules.
-    #[must_use]
-    pub fn late(&self) -> u64 {
-        self.rules.iter().map(RuleState::late).sum()
+    /// Samples that came too late to be judged in their order, by rule.
+    pub fn late(&self) -> impl Iterator<Item = u64> {
+        self.rules.iter().map(RuleState::late)
     }
 
     /// Whether time alone can change any rule.

@@ -217,6 +217,21 @@ impl RuleOptions {
         }
     }
 
+    /// Whether it looks at any channel of this source.
+    #[must_use]
+    pub fn looks_at_source(&self, source: usize) -> bool {
+        match &self.kind {
+            Kind::Expression { when, clear } => {
+                let clear = clear.iter().flat_map(|clear| &clear.places);
+                when.places
+                    .iter()
+                    .chain(clear)
+                    .any(|place| place.0 == source)
+            }
+            _ => self.source == source,
+        }
+    }
+
     /// The rule's message about a value.
     #[must_use]
     pub fn message(&self, channel: &str, unit: &str, value: f64, time_ns: i64) -> String {

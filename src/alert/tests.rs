@@ -368,8 +368,9 @@ fn joined(text: &str, lanes: &[Lane<'_>], order: &[(usize, usize)], end: bool) -
             note(&mut found, &options[0].name, &moved);
         });
     }
-    if judge.late() > 0 {
-        let _ = writeln!(found, "{} samples were late", judge.late());
+    let late: u64 = judge.late().sum();
+    if late > 0 {
+        let _ = writeln!(found, "{late} samples were late");
     }
     found
 }

@@ -34,7 +34,11 @@ struct Found {
     config: String,
     data_dir: String,
     sources: Vec<SourceFound>,
+    /// Windows and derived sources.
+    computed: Vec<ComputedFound>,
     rules: usize,
+    notifiers: Vec<String>,
+    sinks: Vec<SinkFound>,
     disk: Disk,
     /// Memory of all blocks, if every queue is full.
     memory_bytes_max: u64,
@@ -63,6 +67,26 @@ struct SourceFound {
     disk_bytes_per_day: Option<f64>,
     /// What passes through the journal in a day, at most.
     journal_bytes_per_day: Option<f64>,
+}
+
+/// Something that is made of the sources' samples.
+#[derive(Debug, Serialize)]
+struct ComputedFound {
+    /// Of a window the source's name with its suffix.
+    name: String,
+    /// `window`, `derived`.
+    kind: &'static str,
+    priority: &'static str,
+    channels: usize,
+    /// Frames a second, where that is known.
+    rate_hz: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct SinkFound {
+    name: String,
+    kind: &'static str,
+    to: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -155,7 +179,14 @@ fn look(config: &Path, plan: &Plan) -> Found {
         config: config.display().to_string(),
         data_dir: plan.data_dir.display().to_string(),
         sources,
+        computed: computed(plan),
         rules: plan.rules.len(),
+        notifiers: plan
+            .notifiers
+            .iter()
+            .map(|notifier| notifier.name.clone())
+            .collect(),
+        sinks: plan.sinks.iter().map(sink).collect(),
         disk: Disk {
             free_bytes,
             bytes_per_day,
@@ -163,6 +194,42 @@ fn look(config: &Path, plan: &Plan) -> Found {
         },
         memory_bytes_max,
         warnings,
+    }
+}
+
+fn computed(plan: &Plan) -> Vec<ComputedFound> {
+    let derived = &plan.computed.derived;
+    let name_of = |source: usize| {
+        let read = plan.sources.get(source).map(|source| &source.name);
+        let derived = derived.get(source.wrapping_sub(plan.sources.len()));
+        read.or(derived.map(|derived| &derived.name))
+    };
+    let of_derived = derived.iter().map(|derived| ComputedFound {
+        name: derived.name.clone(),
+        kind: "derived",
+        priority: derived.priority.name(),
+        channels: derived.channels.len(),
+        rate_hz: derived.rate_hz,
+    });
+    let of_window = plan.computed.windows.iter().map(|window| ComputedFound {
+        name: format!(
+            "{} {}",
+            name_of(window.source).map_or("?", String::as_str),
+            window.suffix
+        ),
+        kind: "window",
+        priority: window.priority.name(),
+        channels: window.channels.len(),
+        rate_hz: window.options.results_hz(),
+    });
+    of_derived.chain(of_window).collect()
+}
+
+fn sink(options: &crate::sink::SinkOptions) -> SinkFound {
+    SinkFound {
+        name: options.name.clone(),
+        kind: options.kind.name(),
+        to: options.kind.target(),
     }
 }
 

@@ -20,6 +20,8 @@ pub(super) trait View {
     fn start(&mut self, run: &Run);
     /// Something happened.
     fn notice(&mut self, run: &Run, notice: &Notice);
+    /// A line of its own.
+    fn say(&mut self, text: &str);
     /// Time has passed.
     fn tick(&mut self, run: &Run);
     /// It is over.
@@ -74,7 +76,10 @@ struct SourceLine {
     rate: f64,
     nominal: Option<f64>,
     waiting: u64,
+    /// For want of room; what is not to be kept is no trouble.
     dropped: u64,
+    /// By how much its clock is slow, where that is known, ppm.
+    drift_ppm: Option<f64>,
     last: String,
     age_ms: Option<f64>,
 }
@@ -88,7 +93,9 @@ struct Rates {
 impl Rates {
     fn new(run: &Run) -> Self {
         Self {
-            frames: run.ledger().sources().map(|s| s.frames()).collect(),
+            frames: (0..run.boards().len())
+                .map(|source| frames(run, source))
+                .collect(),
             at: Instant::now(),
         }
     }
@@ -98,31 +105,44 @@ impl Rates {
         let seconds = self.at.elapsed().as_secs_f64().max(1e-3);
         self.at = Instant::now();
         let now_ns = run.clock().now_ns();
-        let sources = run
-            .plan()
-            .sources
-            .iter()
-            .zip(run.ledger().sources())
-            .zip(run.boards());
+        let plan = run.plan();
+        let sources = run.ledger().sources().zip(run.boards());
         sources
             .enumerate()
-            .map(|(index, ((source, counts), boards))| {
-                let frames = counts.frames();
+            .map(|(index, (counts, boards))| {
+                let read = plan.sources.get(index);
+                let derived = plan
+                    .computed
+                    .derived
+                    .get(index.wrapping_sub(plan.sources.len()));
+                let channel = match (read, derived) {
+                    (Some(source), _) => source.channels.first().map(|c| (&c.name, &c.unit)),
+                    (_, Some(derived)) => derived.channels.first().map(|c| (&c.name, &c.unit)),
+                    _ => None,
+                };
+                let frames = frames(run, index);
                 let before = std::mem::replace(&mut self.frames[index], frames);
                 let shown = boards.first().map(|board| board.read());
                 let last = shown.filter(|shown| shown.last_ns.is_some());
                 SourceLine {
-                    name: source.name.clone(),
-                    rate: (frames - before) as f64 / seconds,
-                    nominal: source.rate_hz,
+                    name: run
+                        .names()
+                        .source(kymo_drivers::block::SourceId(
+                            u16::try_from(index).unwrap_or(u16::MAX),
+                        ))
+                        .to_owned(),
+                    rate: frames.saturating_sub(before) as f64 / seconds,
+                    nominal: read.map_or_else(|| derived.and_then(|d| d.rate_hz), |s| s.rate_hz),
                     waiting: counts
                         .acquired()
                         .saturating_sub(counts.journaled() + counts.dropped()),
-                    dropped: counts.dropped(),
-                    last: last.map_or_else(String::new, |shown| {
-                        let channel = &source.channels[0];
-                        format!("{} {:.4} {}", channel.name, shown.last, channel.unit)
-                    }),
+                    dropped: counts.dropped() - counts.not_kept(),
+                    drift_ppm: counts.clock().map(|clock| clock.drift_ppb as f64 / 1e3),
+                    last: last
+                        .zip(channel)
+                        .map_or_else(String::new, |(shown, (name, unit))| {
+                            format!("{name} {:.4} {unit}", shown.last)
+                        }),
                     age_ms: last
                         .and_then(|shown| shown.last_ns)
                         .map(|last_ns| (now_ns - last_ns).max(0) as f64 / 1e6),
@@ -130,6 +150,32 @@ impl Rates {
             })
             .collect()
     }
+}
+
+/// Frames of a source so far: what its reader decoded, or what was computed.
+fn frames(run: &Run, source: usize) -> u64 {
+    if source < run.plan().sources.len() {
+        let counts = run.ledger().sources().nth(source);
+        return counts.map_or(0, |counts| counts.frames());
+    }
+    run.boards()[source]
+        .first()
+        .map_or(0, |board| board.read().count)
+}
+
+/// How the sinks stand, a line each.
+fn sink_lines(run: &Run) -> Vec<(String, bool)> {
+    let line = |(name, status): (String, crate::sink::SinkStatus)| {
+        let trouble = status.trouble.as_ref();
+        let text = format!(
+            "sink {name}: {} written, {} behind{}",
+            status.written,
+            status.behind,
+            trouble.map_or_else(String::new, |trouble| format!("; {trouble}"))
+        );
+        (text, trouble.is_some() || status.lost.is_some())
+    };
+    run.sinks().into_iter().map(line).collect()
 }
 
 /// A table that is drawn over and over at the bottom of the terminal; alerts scroll past above it.
@@ -143,7 +189,7 @@ const ROWS_MAX: usize = 30;
 
 impl Live {
     pub(super) fn new(run: &Run) -> io::Result<Self> {
-        let rows = run.plan().sources.len().min(ROWS_MAX);
+        let rows = run.boards().len().min(ROWS_MAX) + run.plan().sinks.len().min(ROWS_MAX);
         let height = u16::try_from(rows + 3).unwrap_or(u16::MAX);
         // Not raw mode: Ctrl-C stays the terminal's, and arrives as a signal like everywhere else.
         let backend = ratatui::backend::CrosstermBackend::new(io::stdout());
@@ -184,6 +230,10 @@ impl View for Live {
         self.above(text, style);
     }
 
+    fn say(&mut self, text: &str) {
+        self.above(text.to_owned(), Style::new());
+    }
+
     fn tick(&mut self, run: &Run) {
         let lines = self.rates.look(run);
         let hidden = lines.len().saturating_sub(ROWS_MAX);
@@ -210,6 +260,14 @@ impl View for Live {
                 Cell::new(Line::styled(rate, rate_style).right_aligned()),
                 Cell::new(Line::raw(source.waiting.to_string()).right_aligned()),
                 Cell::new(Line::styled(source.dropped.to_string(), dropped_style).right_aligned()),
+                Cell::new(
+                    Line::raw(
+                        source
+                            .drift_ppm
+                            .map_or_else(String::new, |ppm| format!("{ppm:+.1} ppm")),
+                    )
+                    .right_aligned(),
+                ),
                 Cell::new(source.last.clone()),
                 Cell::new(
                     Line::raw(
@@ -226,6 +284,7 @@ impl View for Live {
             Constraint::Length(17),
             Constraint::Length(9),
             Constraint::Length(9),
+            Constraint::Length(11),
             Constraint::Min(20),
             Constraint::Length(9),
         ];
@@ -234,6 +293,7 @@ impl View for Live {
             "frames/s",
             "waiting",
             "dropped",
+            "clock slow",
             "last value",
             "age",
         ])
@@ -255,13 +315,32 @@ impl View for Live {
             )),
             Span::styled("   Ctrl-C stops", Style::new().dim()),
         ]));
+        let sinks: Vec<Line<'_>> = sink_lines(run)
+            .into_iter()
+            .take(ROWS_MAX)
+            .map(|(text, is_bad)| {
+                Line::styled(
+                    text,
+                    if is_bad {
+                        Style::new().yellow()
+                    } else {
+                        Style::new()
+                    },
+                )
+            })
+            .collect();
+        let sinks_height = u16::try_from(sinks.len()).unwrap_or(0);
         // A terminal that went away does not stop the acquisition.
         let _ = self.terminal.draw(|frame| {
             let area = frame.area();
-            let [above, below] =
-                ratatui::layout::Layout::vertical([Constraint::Min(1), Constraint::Length(1)])
-                    .areas(area);
+            let [above, middle, below] = ratatui::layout::Layout::vertical([
+                Constraint::Min(1),
+                Constraint::Length(sinks_height),
+                Constraint::Length(1),
+            ])
+            .areas(area);
             frame.render_widget(table, above);
+            frame.render_widget(Paragraph::new(sinks), middle);
             frame.render_widget(foot, below);
         });
     }
@@ -328,6 +407,10 @@ impl View for Plain {
         if let Some(text) = line(run, notice) {
             self.print(&text);
         }
+    }
+
+    fn say(&mut self, text: &str) {
+        self.print(text);
     }
 
     fn tick(&mut self, run: &Run) {

@@ -15,6 +15,7 @@ mod export;
 mod journal;
 mod live;
 mod monitor;
+mod note;
 mod notify;
 mod plot;
 mod ports;
@@ -71,6 +72,8 @@ enum Command {
     Audit(audit::Args),
     /// Say where the rules stand; acknowledge, silence, try them on what was recorded.
     Rules(rules::Args),
+    /// Write down what a person has to say about the run that goes on.
+    Note(note::Args),
     /// List notifiers and what they could not deliver; send it again.
     Notify(notify::Args),
     /// Verify or repair the journal on disk.
@@ -118,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Plot(args) => plot::run(&args),
         Command::Audit(args) => audit::run(&args),
         Command::Rules(args) => rules::run(&args),
+        Command::Note(args) => note::run(&args),
         Command::Notify(args) => notify::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Ports(args) => ports::run(&args),

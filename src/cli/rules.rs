@@ -9,7 +9,7 @@ use super::{DataArgs, Failure, config, parse_duration, render, say};
 use crate::alert::{Judge, Order, RuleStanding};
 use crate::alert_memory;
 use crate::clock::{Clock, rfc3339};
-use crate::control::ask;
+use crate::control::{Request, ask};
 use crate::data_dir::{self, DataDir};
 
 mod picture;
@@ -105,7 +105,7 @@ fn order(common: &Common, order: &Order) -> Result<(), Failure> {
     let data_dir = common.data.data_dir()?;
     let usage = |text: String| Failure::Usage(format!("error: {text}"));
     data_dir::readable(&data_dir).map_err(|error| usage(error.to_string()))?;
-    let (rules, running) = match ask(&data_dir, order)? {
+    let (rules, running) = match ask(&data_dir, &Request::Rules(order.clone()))? {
         Some(reply) if reply.ok => (reply.rules, true),
         Some(reply) => return Err(usage(reply.error.unwrap_or_default())),
         None => (without_run(common, &data_dir, order)?, false),

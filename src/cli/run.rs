@@ -11,6 +11,7 @@ use super::live::{Live, Plain, View};
 use super::{ConfigArgs, Failure, load_plan, parse_duration, say};
 use crate::clock::Clock;
 use crate::pipeline::{Error, Notice, Run};
+use crate::serve;
 use crate::sink;
 
 /// Acquires the sources of a configuration into the journal.
@@ -27,6 +28,12 @@ pub(super) struct Args {
     /// Write the report at the end into this file, as JSON.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Serve the live page there, as in `127.0.0.1:8080`; port 0: any that is free.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "no_serve")]
+    listen: Option<std::net::SocketAddr>,
+    /// Serve no live page.
+    #[arg(long)]
+    no_serve: bool,
     /// Print the report at the end as JSON, and nothing else on standard output.
     #[arg(long)]
     json: bool,
@@ -41,6 +48,11 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         plan.duration = Some(duration);
     }
     let duration = plan.duration;
+    let mut page = plan.serve.take().filter(|_| !args.no_serve);
+    if let Some(listen) = args.listen {
+        let options = page.get_or_insert_default();
+        (options.listen, options.is_wanted) = (listen, true);
+    }
     // The report's file is made before the run: to find out afterwards that it cannot be written is too late.
     if let Some(path) = &args.report {
         std::fs::File::create(path).map_err(|error| {
@@ -52,6 +64,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         Error::Sink(error @ sink::Error::Setup { .. }) => Failure::Usage(format!("error: {error}")),
         error => Failure::Running(error.into()),
     })?;
+    let page = serve(&mut run, page)?;
     let interrupted = listen_for_signals(&run)?;
     let terminal = std::io::stdout().is_terminal() && !args.json;
     let mut view: Box<dyn View> = match terminal.then(|| Live::new(&run)) {
@@ -59,6 +72,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         _ => Box::new(Plain::new(args.json)),
     };
     view.start(&run);
+    if let Some(line) = page {
+        view.say(&line);
+    }
     let started = Instant::now();
     let mut next_tick = started + TICK;
     loop {
@@ -108,6 +124,21 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             "the ledger is out of balance: samples are missing that nobody dropped".to_owned(),
         )),
         None => Ok(()),
+    }
+}
+
+/// Serves the live page; what is to be said of it. That the port is taken ends a run only if it was asked for.
+fn serve(run: &mut Run, options: Option<serve::Options>) -> Result<Option<String>, Failure> {
+    let Some(options) = options else {
+        return Ok(None);
+    };
+    let is_wanted = options.is_wanted;
+    match run.serve(options) {
+        Ok(page) => Ok(Some(format!("live page: {}", page.url()))),
+        Err(error) if is_wanted => Err(Failure::Usage(format!("error: no live page: {error}"))),
+        Err(error) => Ok(Some(format!(
+            "no live page: {error}; [serve] or --listen says where else"
+        ))),
     }
 }
 

@@ -136,6 +136,18 @@ pub struct Options {
     pub taper: Taper,
 }
 
+impl Options {
+    /// Results a second, where that is known.
+    #[must_use]
+    #[allow(clippy::cast_precision_loss)]
+    pub fn results_hz(&self) -> Option<f64> {
+        match self.span {
+            Span::Time { hop, .. } => Some(1e9 / hop.max(1) as f64),
+            Span::Frames { hop, .. } => Some(self.rate_hz? / hop.max(1) as f64),
+        }
+    }
+}
+
 /// Relative error of quantiles.
 pub const QUANTILE_ERROR: f64 = 0.01;
 /// Bins of a sketch: with the error above they span 17 decades, beyond which the smallest collapse.

@@ -183,7 +183,6 @@ fn watchable(
             name: name.to_owned(),
             channels: entries.into_iter().map(|(_, full)| own(full)).collect(),
             plan: None,
-            keep: None,
         }
     };
     names.enumerate().map(of_source).collect()

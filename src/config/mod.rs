@@ -12,6 +12,8 @@ mod address;
 mod calibration;
 mod derived;
 mod expression;
+mod host;
+mod keep;
 mod link;
 mod mistakes;
 mod notifier;
@@ -19,6 +21,7 @@ pub mod plan;
 mod protocol;
 mod rule;
 mod section;
+mod serve;
 mod sink;
 mod source;
 mod timing;
@@ -106,6 +109,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
     let (data_dir, duration) = run(&root);
     let journal = journal(&root);
     let (mut store, keep) = store(&root);
+    let host = host::read(&root);
     let simulators = simulators(&root, &data_dir);
     let tables = root.tables("source");
     if tables.is_empty() && found.is_empty() {
@@ -126,10 +130,12 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         return None;
     }
     let mut sources = Vec::with_capacity(tables.len());
+    let mut keeps = Vec::with_capacity(tables.len());
     let mut read_by: Vec<Option<String>> = vec![None; simulators.len()];
     for table in &tables {
-        let source = source::read(table, &simulators, &mut read_by);
+        let (source, keep) = source::read(table, &simulators, &mut read_by);
         sources.push(source);
+        keeps.push(keep);
     }
     one_reader_each(&tables, &sources);
     let derived = derived::read_all(&root, &sources);
@@ -137,19 +143,30 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
     let notifiers = notifier::read_all(&root.tables("notifier"), &sources, &rules);
     let silences = notifier::silences(&root, &rules);
     let sinks = sink::read_all(&root, &derived.watchable);
+    let serve = serve::read(&root);
     if let Some(store) = &mut store {
         let limits = sources
             .iter()
-            .map(|source| (source.name.clone(), source.keep.unwrap_or(keep)));
+            .zip(&keeps)
+            .map(|(source, own)| (source.name.clone(), own.limits.unwrap_or(keep)));
         store.limits = limits
             .filter(|(_, keep)| *keep != Limits::default())
             .collect();
+    }
+    let windows = &derived.computed.windows;
+    few_enough_lanes(&tables, &sources, windows);
+    for (place, (source, keep)) in sources.iter_mut().zip(&keeps).enumerate() {
+        match &mut source.plan {
+            Some(plan) => plan.keep = keep.resolve((place, plan), windows, &rules),
+            None => keep.check(&rules),
+        }
     }
     root.finish();
     Some(Plan {
         text: text.to_owned(),
         data_dir,
         duration,
+        host,
         journal,
         store,
         sources: sources
@@ -164,8 +181,42 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         notifiers,
         silences,
         sinks,
+        serve,
         computed: derived.computed,
     })
+}
+
+/// A lane's number is a `u8`.
+const LANES_MAX: usize = 255;
+
+/// Says which sources have too many windows: each is a lane of its own.
+fn few_enough_lanes(
+    tables: &[Section<'_>],
+    sources: &[source::ReadSource],
+    windows: &[plan::Window],
+) {
+    for (place, (table, source)) in tables.iter().zip(sources).enumerate() {
+        let Some(plan) = &source.plan else { continue };
+        let mut priorities: Vec<_> = plan
+            .channels
+            .iter()
+            .map(|channel| channel.priority)
+            .collect();
+        priorities.sort_unstable();
+        priorities.dedup();
+        let windows = windows.iter().filter(|window| window.source == place);
+        let lanes = priorities.len() + windows.count();
+        if lanes > LANES_MAX {
+            let what = format!(
+                "`source.{}` has {lanes} lanes: its priorities, and one for each window",
+                source.name
+            );
+            let help = format!("{LANES_MAX} at most: let a [[window]] look at several channels");
+            table
+                .found
+                .add(table.span.clone(), &what, "too many windows", Some(&help));
+        }
+    }
 }
 
 /// Says where two sources read the same input: each would get only what the other left.
@@ -253,22 +304,9 @@ fn store(root: &Section<'_>) -> (Option<store::Options>, Limits) {
     if let Some(share) = section.get("compaction_share", number(0.01..=1.0)) {
         options.compaction_share = share.value;
     }
-    let keep = keep(&section).unwrap_or_default();
+    let keep = keep::limits(&section).unwrap_or_default();
     section.finish();
     (enabled.then_some(options), keep)
-}
-
-/// `keep = { age = …, bytes = … }`
-fn keep(section: &Section<'_>) -> Option<Limits> {
-    let table = section.table("keep")?;
-    let (s, day) = (std::time::Duration::from_secs, 86_400);
-    let age = table.get("age", duration((s(60), s(36_500 * day))));
-    let bytes = table.get("bytes", size(1 << 20..=1 << 50));
-    table.finish();
-    Some(Limits {
-        age: age.map(|age| age.value),
-        bytes: bytes.map(|bytes| bytes.value),
-    })
 }
 
 /// A simulated device, and where it is declared.

@@ -4,11 +4,10 @@
 
 use std::time::Duration;
 
-use glob::Pattern;
 use toml::de::DeValue;
 
-use super::rule::ReadRule;
-use super::section::Section;
+use super::rule::{self, ReadRule};
+use super::section::{At, Section};
 use super::source::ReadSource;
 use super::values::{Wrong, choice, duration, flag, integer, message, size, text, texts, unknown};
 use crate::alert::{Change, Severity, Silence};
@@ -37,11 +36,16 @@ pub(super) fn read_all(
 fn read(section: &Section<'_>, sources: &[ReadSource]) -> Option<notify::Options> {
     section.check_name("notifier");
     let kinds: Vec<(&str, &'static Kind)> = KINDS.iter().map(|kind| (kind.name, *kind)).collect();
-    let kind = section.need("type", choice(&kinds))?.value;
+    let kind = section.need("type", choice(&kinds));
     let severity = section.get("severity", choice(&Severity::NAMES));
     let on = section.get("on", changes);
-    let is_durable = !kind.is_interlock;
     let limits = (Duration::ZERO, Duration::from_secs(30 * 86_400));
+    let Some(At { value: kind, .. }) = kind else {
+        // Its other keys belong to the kind that was meant: they are neither known nor unknown.
+        let _ = section.get("give_up", duration(limits));
+        return None;
+    };
+    let is_durable = !kind.is_interlock;
     let give_up = is_durable
         .then(|| section.get("give_up", duration(limits)))
         .flatten();
@@ -195,29 +199,7 @@ fn check_named(rules: &[ReadRule<'_>], tables: &[Section<'_>]) {
 pub(super) fn silences(root: &Section<'_>, rules: &[ReadRule<'_>]) -> Vec<Silence> {
     let mut silences = Vec::new();
     for section in root.list("silence") {
-        let matching = section.need("rules", |value| {
-            let mut found = Vec::new();
-            for pattern in texts(value)? {
-                let parsed = Pattern::new(&pattern).map_err(|error| {
-                    let what = format!("has \"{pattern}\", which is no pattern: {error}");
-                    Wrong::new(what, "* and ? stand for any text and any character")
-                })?;
-                let places = 0..rules.len();
-                let places: Vec<usize> = places
-                    .filter(|place| parsed.matches(&rules[*place].options.name))
-                    .collect();
-                if places.is_empty() {
-                    let names = rules.iter().map(|rule| rule.options.name.as_str());
-                    let mut wrong = unknown(&pattern, names);
-                    wrong.what = format!("has \"{pattern}\": no rule is called so");
-                    return Err(wrong);
-                }
-                found.extend(places);
-            }
-            found.sort_unstable();
-            found.dedup();
-            Ok(found)
-        });
+        let matching = section.need("rules", |value| rule::named(value, rules));
         let from = section.get("from", time);
         let to = section.need("to", time);
         let _reason = section.get("reason", text);

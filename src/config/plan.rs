@@ -15,6 +15,7 @@ use crate::expression::Expression;
 use crate::journal;
 use crate::lanes::Overflow;
 use crate::notify;
+use crate::serve;
 use crate::sink::SinkOptions;
 use crate::stage::calibrate::Calibration;
 use crate::store;
@@ -28,6 +29,8 @@ pub struct Plan {
     pub data_dir: PathBuf,
     /// Stop by itself after so long.
     pub duration: Option<Duration>,
+    /// What is wanted of the host.
+    pub host: Host,
     /// How the journal is kept.
     pub journal: journal::Options,
     /// How the store is kept; `None`: there is only the journal.
@@ -46,6 +49,8 @@ pub struct Plan {
     pub silences: Vec<Silence>,
     /// Where data are sent.
     pub sinks: Vec<SinkOptions>,
+    /// How the live page is served, if it is.
+    pub serve: Option<serve::Options>,
 }
 
 impl Plan {
@@ -56,6 +61,19 @@ impl Plan {
             simulator.links = data_dir.join(DEVICES_DIR);
         }
     }
+}
+
+/// What is wanted of the host, as far as it permits it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Host {
+    /// Readers and stage are scheduled in real time.
+    pub realtime: bool,
+    /// Processors of the readers; none: any.
+    pub reader_cores: Vec<usize>,
+    /// Processors of the stage; none: any.
+    pub stage_cores: Vec<usize>,
+    /// No page of the process leaves memory.
+    pub lock_memory: bool,
 }
 
 /// Where, in the data directory, the simulated devices' links are.
@@ -93,6 +111,46 @@ pub struct Source {
     pub block_age: Duration,
     /// How a device that is gone is looked for.
     pub reconnect: ReconnectOptions,
+    /// What is written down of it.
+    pub keep: Keep,
+}
+
+/// What is written down of a source.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Keep {
+    /// Of what its device sends.
+    pub raw: RawKeep,
+    /// Whether the results of windows over it are.
+    pub windows: bool,
+}
+
+impl Default for Keep {
+    fn default() -> Self {
+        Self {
+            raw: RawKeep::All,
+            windows: true,
+        }
+    }
+}
+
+/// What is written down of what a device sends.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RawKeep {
+    /// Everything.
+    All,
+    /// Nothing.
+    Nothing,
+    /// What is around alerts.
+    Around {
+        /// Of the time before a firing.
+        before: Duration,
+        /// Of the time after the alert is over.
+        after: Duration,
+        /// Whose alerts, by place in [`Plan::rules`].
+        rules: Vec<usize>,
+        /// Frames that come in the time before.
+        frames: usize,
+    },
 }
 
 /// How a source's bytes come.

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::time::Duration;
 
+use glob::Pattern;
 use toml::de::DeValue;
 
 use super::expression::Catalogue;
@@ -73,6 +74,30 @@ pub(super) fn read_all<'a>(root: &Section<'a>, catalogue: &Catalogue) -> Vec<Rea
     rules
 }
 
+/// The rules that some patterns name, by place.
+pub(super) fn named(value: &DeValue<'_>, rules: &[ReadRule<'_>]) -> Result<Vec<usize>, Wrong> {
+    let mut found = Vec::new();
+    for pattern in texts(value)? {
+        let parsed = Pattern::new(&pattern).map_err(|error| {
+            let what = format!("has \"{pattern}\", which is no pattern: {error}");
+            Wrong::new(what, "* and ? stand for any text and any character")
+        })?;
+        let places: Vec<usize> = (0..rules.len())
+            .filter(|place| parsed.matches(&rules[*place].options.name))
+            .collect();
+        if places.is_empty() {
+            let names = rules.iter().map(|rule| rule.options.name.as_str());
+            let mut wrong = unknown(&pattern, names);
+            wrong.what = format!("has \"{pattern}\": no rule is called so");
+            return Err(wrong);
+        }
+        found.extend(places);
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
 type Read = (RuleOptions, Range<usize>, Option<Range<usize>>);
 
 fn read(section: &Section<'_>, catalogue: &Catalogue) -> Option<Read> {
@@ -120,6 +145,11 @@ fn read(section: &Section<'_>, catalogue: &Catalogue) -> Option<Read> {
 fn kind(section: &Section<'_>) -> Option<Kind> {
     let word = section.get("kind", choice(&WORDS));
     if word.is_none() && section.has("kind") {
+        // Whatever belongs to the kind that was meant is not unknown.
+        let limits = ["above", "below", "clear"].map(|key| section.get(key, any_number));
+        let times = ["within", "over", "after"]
+            .map(|key| section.get(key, duration((Duration::ZERO, WAIT_MAX))));
+        let _ = (limits, times, section.get("tolerance", any_number));
         return None;
     }
     let word = word.map_or(Word::Threshold, |word| word.value);

@@ -7,8 +7,9 @@ use kymo_drivers::protocol::Options;
 
 use super::Simulator;
 use super::calibration;
+use super::keep::{self, ReadKeep};
 use super::link;
-use super::plan::{Channel, Link, Source};
+use super::plan::{Channel, Keep, Link, Source};
 use super::protocol;
 use super::section::{At, Section, name};
 use super::timing;
@@ -16,7 +17,6 @@ use super::values::{Wrong, choice, duration, flag, integer, messages, number, te
 use crate::acquire::{Commands, ReconnectOptions};
 use crate::lanes::Overflow;
 use crate::stage::calibrate::Calibration;
-use crate::store::Limits;
 
 /// A source as far as it could be read; its names are known even if the rest is wrong, so that rules
 /// that watch it are judged by what they say.
@@ -24,18 +24,16 @@ pub(super) struct ReadSource {
     pub(super) name: String,
     pub(super) channels: Vec<String>,
     pub(super) plan: Option<Source>,
-    /// What is kept of it.
-    pub(super) keep: Option<Limits>,
 }
 
 /// Values in one block at most: its record must fit the journal's longest.
 const BLOCK_VALUES_MAX: usize = 4 << 20;
 
-pub(super) fn read(
-    section: &Section<'_>,
+pub(super) fn read<'a>(
+    section: &Section<'a>,
     simulators: &[Simulator],
     read_by: &mut [Option<String>],
-) -> ReadSource {
+) -> (ReadSource, ReadKeep<'a>) {
     section.check_name("source");
     let priorities = Priority::ALL.map(|priority| (priority.name(), priority));
     let priority = section.get("priority", choice(&priorities));
@@ -93,7 +91,7 @@ pub(super) fn read(
     );
     let reconnect = reconnect(section);
     let commands = commands(section, link.as_ref());
-    let keep = super::keep(section);
+    let keep = keep::of_source(section);
 
     let blocks = |at: Option<At<i64>>, default: usize| {
         at.and_then(|at| usize::try_from(at.value).ok())
@@ -142,15 +140,17 @@ pub(super) fn read(
             time,
             block_age: block_age.map_or(age, |age| age.value),
             reconnect,
+            // Which windows and rules there are is not known yet.
+            keep: Keep::default(),
         }),
         _ => None,
     };
-    ReadSource {
+    let read = ReadSource {
         name: section.name().to_owned(),
         channels: names,
         plan,
-        keep,
-    }
+    };
+    (read, keep)
 }
 
 fn reconnect(section: &Section<'_>) -> ReconnectOptions {

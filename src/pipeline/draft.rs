@@ -63,6 +63,9 @@ impl Draft {
                     if counts.silenced > 0 {
                         found["silenced"] = counts.silenced.into();
                     }
+                    if counts.late > 0 {
+                        found["late"] = counts.late.into();
+                    }
                     if counts.is_active {
                         found["active"] = true.into();
                     }

@@ -96,6 +96,11 @@ impl Names {
             .map_or("?", |source| &source.name)
     }
 
+    /// All sources' names, in order.
+    pub(super) fn source_names(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().map(|source| source.name.as_str())
+    }
+
     /// How many channels one of a source's lanes carries.
     pub(super) fn lane_columns(&self, source: SourceId, lane: u8) -> usize {
         let lanes = self

@@ -10,7 +10,7 @@ use super::Names;
 use super::tell::Tell;
 use crate::alert::{Alert, RuleMemory, SilenceMemory};
 use crate::clock::{Clock, rfc3339};
-use crate::event::Event;
+use crate::event::{Event, EventKind};
 use crate::journal::{self, RefusedWhy};
 use crate::notify::Told;
 use crate::stage::Recorder;
@@ -170,12 +170,16 @@ impl Recorder for JournalRecorder {
     }
 
     fn record_event(&mut self, event: &Event) {
-        let text = json!({
+        let mut text = json!({
             "event": event.kind.name(),
             "source": event.source.map(|source| self.names.source(source)),
             "time": rfc3339(event.time_ns),
             "text": event.kind.to_string(),
         });
+        if let EventKind::Annotation { who, noted_ns, .. } = &event.kind {
+            text["who"] = who.as_str().into();
+            text["noted"] = rfc3339(*noted_ns).into();
+        }
         let _ = self.notices.try_send(Notice::Event(event.clone()));
         self.append_event(event.source, event.time_ns, &text);
     }

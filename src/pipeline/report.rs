@@ -156,8 +156,14 @@ impl Report {
         for (name, counts) in &self.alerts {
             let _ = writeln!(
                 text,
-                "alert {name}: fired {}, cleared {}",
-                counts["fired"], counts["cleared"]
+                "alert {name}: fired {}, cleared {}{}",
+                counts["fired"],
+                counts["cleared"],
+                counts["late"]
+                    .as_u64()
+                    .map_or_else(String::new, |late| format!(
+                        "; {late} samples came too late to be judged in their order"
+                    ))
             );
         }
         for (name, found) in &self.notifiers {

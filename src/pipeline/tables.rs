@@ -9,9 +9,10 @@ use kymo_drivers::block::{Priority, SourceId};
 
 use super::layout::{Kind, LaneLayout, Layout};
 use crate::compute::align::Moments;
-use crate::config::plan::{Derived, DerivedMoments, Plan, Source, Window};
+use crate::config::plan::{self, Derived, DerivedMoments, Plan, RawKeep, Source, Window};
 use crate::stage::calibrate::Calibration;
 use crate::stage::computed::{self, ComputedOptions, LaneColumns, MachineOptions, Work};
+use crate::stage::{AroundOptions, Keep};
 
 /// A source, as it is recorded.
 #[derive(Debug, Clone)]
@@ -130,6 +131,42 @@ fn place_of(table: &Table, channel: usize) -> (u8, usize) {
 
 fn id(source: usize) -> SourceId {
     SourceId(u16::try_from(source).unwrap_or(u16::MAX))
+}
+
+/// What is written down of each lane.
+pub(super) fn keep(plan: &Plan, tables: &[Table]) -> Vec<Vec<Keep>> {
+    // Derived sources stand behind those that are read, and are kept.
+    let declared = plan.sources.iter().map(|source| Some(&source.keep));
+    let declared = declared.chain(std::iter::repeat(None));
+    let of_lane = |lane: &LaneLayout, keep: &plan::Keep, block_frames| match (lane.kind, &keep.raw)
+    {
+        (Kind::Window, _) if keep.windows => Keep::All,
+        (Kind::Window, _) | (Kind::Raw, RawKeep::Nothing) => Keep::Nothing,
+        (Kind::Raw, RawKeep::All) | (Kind::Derived, _) => Keep::All,
+        (
+            Kind::Raw,
+            RawKeep::Around {
+                before,
+                after,
+                rules,
+                frames,
+            },
+        ) => Keep::Around(AroundOptions {
+            before_ns: ns(*before),
+            after_ns: ns(*after),
+            rules: rules.clone(),
+            channels: lane.columns.len(),
+            block_frames,
+            frames: *frames,
+        }),
+    };
+    let of_table = |(table, declared): (&Table, Option<&plan::Keep>)| {
+        let lanes = table.layout.lanes.iter();
+        lanes
+            .map(|lane| declared.map_or(Keep::All, |keep| of_lane(lane, keep, table.block_frames)))
+            .collect()
+    };
+    tables.iter().zip(declared).map(of_table).collect()
 }
 
 /// What the stage computes.

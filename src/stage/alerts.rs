@@ -52,6 +52,8 @@ pub struct RuleCounts {
     pub acknowledged: u64,
     /// Changes of which nobody was told, because of a silence.
     pub silenced: u64,
+    /// Samples of channels joined that came too late to be judged in their order.
+    pub late: u64,
     /// Whether it is an alert at the end.
     pub is_active: bool,
 }
@@ -66,12 +68,31 @@ pub(super) struct LaneRule {
     columns: Vec<usize>,
 }
 
+/// What alerts did, counted, and for who follows it, one by one.
+pub(super) struct Tally {
+    pub(super) counts: Vec<RuleCounts>,
+    /// Alerts that began, went on or are over since this was last emptied: rule, time, whether it is an alert.
+    /// Filled only if somebody follows it.
+    pub(super) moves: Vec<(usize, i64, bool)>,
+    follows_moves: bool,
+}
+
+impl Tally {
+    fn add(&mut self, rule: usize, moved: &Moved) {
+        self.counts[rule].add(moved);
+        if self.follows_moves {
+            self.moves
+                .push((rule, moved.time_ns, moved.state.is_active()));
+        }
+    }
+}
+
 /// The rules of a stage.
 pub(super) struct Alerts {
     judge: Judge,
     orders: Vec<Order>,
     commands: Option<flume::Receiver<Command>>,
-    pub(super) counts: Vec<RuleCounts>,
+    pub(super) tally: Tally,
     pub(super) latency: Latency,
     /// When time is to be looked at next; `None`: no rule waits for data.
     look_ns: Option<i64>,
@@ -86,8 +107,24 @@ impl Alerts {
             judge,
             orders: setup.orders,
             commands: setup.commands,
-            counts: vec![RuleCounts::default(); rules.len()],
+            tally: Tally {
+                counts: vec![RuleCounts::default(); rules.len()],
+                moves: Vec::new(),
+                follows_moves: false,
+            },
             latency: Latency::default(),
+        }
+    }
+
+    /// Notes from now on what becomes of alerts, beginning with those that are.
+    pub(super) fn follow_moves(&mut self) {
+        self.tally.follows_moves = true;
+        self.tally.moves.reserve(self.tally.counts.len().max(64));
+        for (rule, (_, memory)) in self.judge.memories().enumerate() {
+            if memory.is_active() {
+                let since_ns = memory.fired_ns.unwrap_or(i64::MIN);
+                self.tally.moves.push((rule, since_ns, true));
+            }
         }
     }
 
@@ -99,7 +136,7 @@ impl Alerts {
         clock: &Clock,
     ) -> Vec<((usize, u8), LaneRule)> {
         let mut joined = Vec::new();
-        for rule in 0..self.counts.len() {
+        for rule in 0..self.tally.counts.len() {
             let places = self.judge.places(rule);
             let mut lanes: Vec<((usize, u8), Vec<usize>)> = Vec::new();
             for (input, place) in places.iter().enumerate() {
@@ -138,7 +175,7 @@ impl Alerts {
         recorder: &mut impl Recorder,
     ) {
         for lane_rule in lane_rules {
-            let (counts, latency) = (&mut self.counts, &mut self.latency);
+            let (tally, latency) = (&mut self.tally, &mut self.latency);
             let rule = lane_rule.rule;
             self.judge.join(
                 (rule, lane_rule.lane),
@@ -148,7 +185,7 @@ impl Alerts {
                 |index, moved| {
                     let seen_ns = clock.now_ns();
                     latency.record_ns(block.read_ns, seen_ns);
-                    counts[rule].add(&moved);
+                    tally.add(rule, &moved);
                     recorder.record_alert(&Alert {
                         rule,
                         moved,
@@ -176,7 +213,7 @@ impl Alerts {
             min: summary.min,
             max: summary.max,
         };
-        let (counts, latency) = (&mut self.counts, &mut self.latency);
+        let (tally, latency) = (&mut self.tally, &mut self.latency);
         self.judge.look(
             watching,
             &column,
@@ -184,7 +221,7 @@ impl Alerts {
             |rule, index, moved| {
                 let seen_ns = clock.now_ns();
                 latency.record_ns(block.read_ns, seen_ns);
-                counts[rule].add(&moved);
+                tally.add(rule, &moved);
                 recorder.record_alert(&Alert {
                     rule,
                     moved,
@@ -216,10 +253,10 @@ impl Alerts {
         if now_ns < look_ns || (!is_drained && now_ns < look_ns.saturating_add(BEHIND_MAX_NS)) {
             return;
         }
-        let counts = &mut self.counts;
+        let tally = &mut self.tally;
         let (silent_ns, complete_ns) = (now_ns - MARGIN_NS, now_ns - LATENESS_NS);
         self.judge.tick(silent_ns, complete_ns, |rule, moved| {
-            counts[rule].add(&moved);
+            tally.add(rule, &moved);
             recorder.record_alert(&without_sample(rule, moved, now_ns));
         });
         let next = self.judge.deadline_ns().unwrap_or(i64::MAX);
@@ -256,13 +293,13 @@ impl Alerts {
         recorder: &mut impl Recorder,
     ) -> crate::alert::Answer {
         let now_ns = clock.now_ns();
-        let counts = &mut self.counts;
+        let tally = &mut self.tally;
         let mut silences = Vec::new();
         let answer = self.judge.obey(
             order,
             now_ns,
             |rule, moved| {
-                counts[rule].add(&moved);
+                tally.add(rule, &moved);
                 recorder.record_alert(&without_sample(rule, moved, now_ns));
             },
             |silence| silences.push(silence.clone()),
@@ -276,9 +313,9 @@ impl Alerts {
     /// Nothing comes any more: what still waits is judged. Says where the rules stand at the end, those too that are
     /// pending.
     pub(super) fn finish(&mut self, clock: &Clock, recorder: &mut impl Recorder) {
-        let (now_ns, counts) = (clock.now_ns(), &mut self.counts);
+        let (now_ns, tally) = (clock.now_ns(), &mut self.tally);
         self.judge.tick(i64::MIN, i64::MAX, |rule, moved| {
-            counts[rule].add(&moved);
+            tally.add(rule, &moved);
             recorder.record_alert(&without_sample(rule, moved, now_ns));
         });
         let states: Vec<(String, RuleMemory)> = self
@@ -286,8 +323,11 @@ impl Alerts {
             .memories()
             .map(|(name, memory)| (name.to_owned(), memory))
             .collect();
-        for (counts, (_, state)) in self.counts.iter_mut().zip(&states) {
+        for (counts, (_, state)) in self.tally.counts.iter_mut().zip(&states) {
             counts.is_active = state.is_active();
+        }
+        for (counts, late) in self.tally.counts.iter_mut().zip(self.judge.late()) {
+            counts.late = late;
         }
         if !states.is_empty() {
             recorder.record_states(&states, clock.now_ns());

@@ -13,11 +13,12 @@ mod alerts;
 mod board;
 pub mod calibrate;
 pub mod computed;
+mod keep;
 mod results;
 pub mod statistics;
 pub mod thermocouple;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use kymo_drivers::block::{Block, Gap, GapReason, Priority, SourceId};
 
@@ -25,7 +26,7 @@ use crate::alert::{Alert, RuleMemory, RuleOptions, SilenceMemory};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::lanes::{Intake, Item, carry};
-use crate::latency::Latency;
+use crate::latency::{Latency, Summary};
 use crate::ledger::Ledger;
 
 pub use alerts::{AlertSetup, RuleCounts};
@@ -33,6 +34,8 @@ use alerts::{Alerts, LaneRule};
 pub use board::{ChannelBoard, Shown};
 use calibrate::Calibration;
 use computed::{Computed, ComputedCounts, ComputedOptions};
+use keep::Keeper;
+pub use keep::{AroundOptions, Keep};
 use statistics::{Running, summarize};
 
 /// Whoever takes the blocks that the stage is done with.
@@ -77,6 +80,8 @@ pub struct StageOptions<R> {
     pub intake: Intake,
     /// The channels of every source, in order.
     pub sources: Vec<Vec<ChannelOptions>>,
+    /// What is kept of each lane, by source; all of those that are not named.
+    pub keep: Vec<Vec<Keep>>,
     /// The rules.
     pub rules: Vec<RuleOptions>,
     /// What else there is to be known of alerts.
@@ -87,10 +92,21 @@ pub struct StageOptions<R> {
     pub recorder: R,
     /// Where drops are counted.
     pub ledger: Ledger,
+    /// Where latencies are written about once a second, for whoever looks on.
+    pub latencies: Arc<Mutex<StageLatencies>>,
     /// What the readers have to say.
     pub events: flume::Receiver<Event>,
     /// What time it is.
     pub clock: Clock,
+}
+
+/// Latencies so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StageLatencies {
+    /// From the read of a block to its being taken from its lane.
+    pub read_to_stage: Summary,
+    /// From the read of a sample to the change of an alert that it caused.
+    pub read_to_alert: Summary,
 }
 
 /// What a stage leaves behind.
@@ -122,6 +138,8 @@ struct LaneWork {
     priority: Option<Priority>,
     /// Rules over conditions that look at this lane.
     rules: Vec<LaneRule>,
+    /// What is kept of it.
+    keep: Keeper,
 }
 
 #[derive(Debug)]
@@ -137,6 +155,10 @@ pub struct Stage<R> {
     intake: Intake,
     /// By source, then lane.
     lanes: Vec<Vec<LaneWork>>,
+    /// Lanes that are kept around alerts, by source and number.
+    around: Vec<(usize, usize)>,
+    /// Whether more of a priority is held for the journal than is held in peace.
+    crowded: [bool; Priority::ALL.len()],
     alerts: Alerts,
     /// Made on the stage's own thread, from what is wanted.
     computed: Option<Computed>,
@@ -146,7 +168,13 @@ pub struct Stage<R> {
     events: flume::Receiver<Event>,
     clock: Clock,
     read_to_stage: Latency,
+    latencies: Arc<Mutex<StageLatencies>>,
+    /// When they are written next, ns.
+    publish_ns: i64,
 }
+
+/// Latencies are written for others so often, ns: to sum a histogram up takes some tens of microseconds.
+const PUBLISH_NS: i64 = 1_000_000_000;
 
 /// Blocks handled before the runtime is let through to its other tasks: some tens of microseconds.
 const BLOCKS_PER_TURN: usize = 64;
@@ -173,9 +201,24 @@ impl<R: Recorder> Stage<R> {
         for ((source, lane), rule) in alerts.join_lanes(lane_of, &options.clock) {
             lanes[source][usize::from(lane)].rules.push(rule);
         }
-        let stage = Self {
+        let mut around = Vec::new();
+        for (source, keeps) in options.keep.iter().enumerate() {
+            for (number, keep) in keeps.iter().enumerate() {
+                let keeper = Keeper::new(keep);
+                if matches!(keeper, Keeper::Around(_)) {
+                    around.push((source, number));
+                }
+                lanes[source][number].keep = keeper;
+            }
+        }
+        if !around.is_empty() {
+            alerts.follow_moves();
+        }
+        let mut stage = Self {
             intake: options.intake,
             lanes,
+            around,
+            crowded: [false; Priority::ALL.len()],
             alerts,
             computed: None,
             wanted: options.computed,
@@ -184,7 +227,11 @@ impl<R: Recorder> Stage<R> {
             events: options.events,
             clock: options.clock,
             read_to_stage: Latency::default(),
+            latencies: options.latencies,
+            publish_ns: i64::MIN,
         };
+        // Alerts that an earlier run left.
+        stage.note_alerts();
         (stage, boards)
     }
 
@@ -194,9 +241,10 @@ impl<R: Recorder> Stage<R> {
             let mut is_drained = false;
             for _ in 0..BLOCKS_PER_TURN {
                 let (recorder, computed) = (&self.recorder, self.computed.as_ref());
+                let crowded = self.crowded;
                 match self
                     .intake
-                    .next(|priority| admits(recorder, computed, priority))
+                    .next(|priority| admits(recorder, computed, crowded, priority))
                 {
                     Some(Item::Block(block)) => self.handle(block),
                     Some(Item::End {
@@ -205,7 +253,7 @@ impl<R: Recorder> Stage<R> {
                         priority,
                         gaps,
                     }) => {
-                        self.recorder.record_gaps(source, lane, priority, &gaps);
+                        self.end_lane(source, lane, priority, &gaps);
                     }
                     None => {
                         is_drained = true;
@@ -217,6 +265,9 @@ impl<R: Recorder> Stage<R> {
             self.alerts
                 .look_at_time(is_drained, &self.clock, &mut self.recorder);
             self.tick_computed(is_drained);
+            self.note_alerts();
+            self.hand_on_all_held();
+            self.publish();
             while let Ok(event) = self.events.try_recv() {
                 self.recorder.record_event(&event);
             }
@@ -225,11 +276,12 @@ impl<R: Recorder> Stage<R> {
             }
             let (recorder, computed) = (&self.recorder, self.computed.as_ref());
             let (events, alerts) = (&self.events, &self.alerts);
+            let crowded = self.crowded;
             let patience = [alerts.patience(&self.clock), self.computed_patience()];
             self.intake
                 .wait_at_most(
                     patience.into_iter().flatten().min(),
-                    |priority| admits(recorder, computed, priority),
+                    |priority| admits(recorder, computed, crowded, priority),
                     || {
                         !events.is_empty()
                             || alerts.has_orders()
@@ -240,6 +292,7 @@ impl<R: Recorder> Stage<R> {
             tokio::task::consume_budget().await;
         }
         let computed = self.finish_computed();
+        self.finish_held();
         self.record_lost();
         self.alerts.finish(&self.clock, &mut self.recorder);
         Outcome {
@@ -248,7 +301,7 @@ impl<R: Recorder> Stage<R> {
             recorder: self.recorder,
             read_to_stage: self.read_to_stage,
             read_to_alert: self.alerts.latency,
-            alerts: self.alerts.counts,
+            alerts: self.alerts.tally.counts,
         }
     }
 
@@ -257,7 +310,21 @@ impl<R: Recorder> Stage<R> {
     ///
     /// # Errors
     /// If the system gives no thread or no event queue.
-    pub fn start(mut self) -> std::io::Result<std::thread::JoinHandle<Outcome<R>>>
+    pub fn start(self) -> std::io::Result<std::thread::JoinHandle<Outcome<R>>>
+    where
+        R: 'static,
+    {
+        self.start_with(|| ())
+    }
+
+    /// As [`Stage::start`], on a thread that prepares itself first.
+    ///
+    /// # Errors
+    /// If the system gives no thread or no event queue.
+    pub fn start_with(
+        mut self,
+        prepare: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<std::thread::JoinHandle<Outcome<R>>>
     where
         R: 'static,
     {
@@ -268,7 +335,23 @@ impl<R: Recorder> Stage<R> {
             self.computed = Some(Computed::start(wanted, self.intake.gate())?);
         }
         let thread = std::thread::Builder::new().name("kymo-stage".to_owned());
-        thread.spawn(move || runtime.block_on(self.run()))
+        thread.spawn(move || {
+            prepare();
+            runtime.block_on(self.run())
+        })
+    }
+
+    /// Writes the latencies for whoever looks on, if it is time and nobody reads them just now.
+    fn publish(&mut self) {
+        let now_ns = self.clock.now_ns();
+        if now_ns < self.publish_ns {
+            return;
+        }
+        if let Ok(mut latencies) = self.latencies.try_lock() {
+            self.publish_ns = now_ns.saturating_add(PUBLISH_NS);
+            latencies.read_to_stage = self.read_to_stage.summary();
+            latencies.read_to_alert = self.alerts.latency.summary();
+        }
     }
 
     fn handle(&mut self, block: Block) {
@@ -323,14 +406,43 @@ impl<R: Recorder> Stage<R> {
         if let Some(computed) = &mut self.computed {
             computed.feed(&block);
         }
+        if !self.around.is_empty() {
+            self.note_alerts();
+        }
+        self.hand_on(block);
+    }
+
+    /// Writes a block down, behind what its lane lost before it.
+    fn record(&mut self, mut block: Block) {
+        let lane = &mut self.lanes[usize::from(block.source.0)][usize::from(block.lane)];
         if !lane.lost.is_empty() {
             block.gaps.splice(0..0, lane.lost.drain(..));
         }
         if let Err((block, reason)) = self.recorder.record(block) {
-            lane.lose(&block, reason);
-            self.ledger
-                .source(block.source)
-                .add_dropped(reason, block.frames.samples());
+            self.lose(&block, reason);
+        }
+    }
+
+    /// Gives a block up.
+    fn lose(&mut self, block: &Block, reason: GapReason) {
+        let lane = &mut self.lanes[usize::from(block.source.0)][usize::from(block.lane)];
+        lane.lose(block, reason);
+        self.ledger
+            .source(block.source)
+            .add_dropped(reason, block.frames.samples());
+    }
+
+    /// A lane has ended: its last gaps stand behind whatever is still held of it.
+    fn end_lane(&mut self, source: SourceId, number: u8, priority: Priority, gaps: &[Gap]) {
+        let lanes = self.lanes.get_mut(usize::from(source.0));
+        match lanes.and_then(|lanes| lanes.get_mut(usize::from(number))) {
+            Some(lane) if !matches!(lane.keep, Keeper::All) => {
+                lane.priority = Some(priority);
+                for gap in gaps {
+                    carry(&mut lane.lost, *gap);
+                }
+            }
+            _ => self.recorder.record_gaps(source, number, priority, gaps),
         }
     }
 
@@ -374,9 +486,14 @@ impl LaneWork {
 }
 
 /// Critical blocks are judged even if they cannot be recorded; the others wait in their lanes.
-fn admits(recorder: &impl Recorder, computed: Option<&Computed>, priority: Priority) -> bool {
-    priority == Priority::Critical
-        || (recorder.has_room(priority) && computed.is_none_or(Computed::has_room))
+fn admits(
+    recorder: &impl Recorder,
+    computed: Option<&Computed>,
+    crowded: [bool; Priority::ALL.len()],
+    priority: Priority,
+) -> bool {
+    let has_room = || recorder.has_room(priority) && !crowded[priority.index()];
+    priority == Priority::Critical || (has_room() && computed.is_none_or(Computed::has_room))
 }
 
 /// The work on each lane of a source.

@@ -1,8 +1,12 @@
 //! The configuration: what is right becomes a plan, what is wrong is told with its place, all at once.
 
 mod formats;
+mod host;
+mod keep;
 mod links;
+mod once;
 mod polled;
+mod serve;
 mod usb;
 
 use std::time::Duration;

@@ -52,6 +52,26 @@ pub(crate) fn json(path: &Path) -> Value {
     serde_json::from_slice(&bytes).expect("it is JSON")
 }
 
+/// Python with these modules, if there is one.
+pub(crate) fn python_with(module: &str) -> Option<String> {
+    let python = std::env::var("KYMO_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let import = format!("import {module}");
+    let found = Command::new(&python).args(["-c", &import]).output();
+    if found.is_ok_and(|found| found.status.success()) {
+        return Some(python);
+    }
+    let is_required = std::env::var("KYMO_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
+    assert!(
+        !is_required,
+        "`{python}` has no {module}; KYMO_PYTHON names one that has"
+    );
+    #[allow(clippy::print_stderr)]
+    {
+        eprintln!("skipped: `{python}` has no {module}");
+    }
+    None
+}
+
 /// A run that goes on until it is told to stop, once it records.
 pub(crate) fn endless(data: &Path, args: &[&OsStr]) -> Child {
     let mut command = kymo();

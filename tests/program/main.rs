@@ -2,18 +2,22 @@
 
 mod alerts;
 mod audit;
+mod bench;
 mod commands;
 mod computed;
 mod converter;
 mod devices;
 mod disk;
 mod far_end;
+mod keep;
 mod lab;
 mod links;
+mod note;
 mod plot;
 mod polled;
 mod query;
 mod receiver;
 mod run;
+mod spectra;
 mod store;
 mod worked;

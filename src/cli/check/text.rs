@@ -12,6 +12,7 @@ impl Found {
             .sources
             .iter()
             .map(|source| source.name.len())
+            .chain(self.computed.iter().map(|computed| computed.name.len()))
             .max()
             .unwrap_or(0)
             .max(6);
@@ -53,6 +54,20 @@ impl Found {
                 source.link,
             );
         }
+        for computed in &self.computed {
+            let rate = |value: Option<f64>| value.map_or_else(dash, |value| format!("{value:.1}"));
+            let samples = computed.rate_hz.map(|rate| rate * computed.channels as f64);
+            let _ = writeln!(
+                text,
+                "{:<width$}  {:<8} {:>9} {:>11}  {} of {} channels",
+                computed.name,
+                computed.priority,
+                rate(computed.rate_hz),
+                rate(samples),
+                computed.kind,
+                computed.channels,
+            );
+        }
         #[allow(clippy::cast_precision_loss)]
         let free = self
             .disk
@@ -69,6 +84,16 @@ impl Found {
             )),
             bytes(self.memory_bytes_max as f64),
         );
+        if !self.notifiers.is_empty() {
+            let _ = writeln!(text, "notifiers  {}", self.notifiers.join(", "));
+        }
+        for sink in &self.sinks {
+            let _ = writeln!(
+                text,
+                "sink       {}: {} at {}",
+                sink.name, sink.kind, sink.to
+            );
+        }
         for warning in &self.warnings {
             let _ = writeln!(text, "\nwarning: {warning}");
         }

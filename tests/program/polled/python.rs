@@ -10,27 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::super::far_end::FarEnd;
-use super::super::lab::{Lab, recorded, wait_until};
-
-/// Python with this module, if there is one.
-fn python(module: &str) -> Option<String> {
-    let python = std::env::var("KYMO_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let import = format!("import {module}");
-    let found = Command::new(&python).args(["-c", &import]).output();
-    if found.is_ok_and(|found| found.status.success()) {
-        return Some(python);
-    }
-    let is_required = std::env::var("KYMO_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
-    assert!(
-        !is_required,
-        "`{python}` has no {module}; KYMO_PYTHON names one that has"
-    );
-    #[allow(clippy::print_stderr)]
-    {
-        eprintln!("skipped: `{python}` has no {module}");
-    }
-    None
-}
+use super::super::lab::{Lab, python_with, recorded, wait_until};
 
 /// A server of this folder's, ended with the test.
 struct Server {
@@ -172,7 +152,7 @@ const ROW: [f64; 7] = [1007.0, 1.5, -2.25, 1004.5, 1.0, 0.0, f64::NAN];
 
 #[test]
 fn pymodbus_is_read_over_a_serial_line() {
-    let Some(python) = python("pymodbus, serial") else {
+    let Some(python) = python_with("pymodbus, serial") else {
         return;
     };
     let (near, far) = (FarEnd::open(), FarEnd::open());
@@ -191,7 +171,7 @@ fn pymodbus_is_read_over_a_serial_line() {
 
 #[test]
 fn pymodbus_is_read_over_tcp() {
-    let Some(python) = python("pymodbus") else {
+    let Some(python) = python_with("pymodbus") else {
         return;
     };
     let port = std::net::TcpListener::bind("127.0.0.1:0")
@@ -208,7 +188,7 @@ fn pymodbus_is_read_over_tcp() {
 
 #[test]
 fn an_instrument_of_pyvisa_sim_is_told_and_queried() {
-    let Some(python) = python("pyvisa_sim") else {
+    let Some(python) = python_with("pyvisa_sim") else {
         return;
     };
     let server = Server::start(&python, "scpi_server.py", &[]);

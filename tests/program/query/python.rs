@@ -5,30 +5,9 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::super::lab::{expect_status, output, wait_until};
+use super::super::lab::{expect_status, output, python_with, wait_until};
 use super::super::run::truth;
 use super::{Running, query, said, segments};
-
-/// Python with pyarrow, if there is one.
-fn python() -> Option<String> {
-    let python = std::env::var("KYMO_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let found = Command::new(&python)
-        .args(["-c", "import pyarrow"])
-        .output();
-    if found.is_ok_and(|found| found.status.success()) {
-        return Some(python);
-    }
-    let is_required = std::env::var("KYMO_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
-    assert!(
-        !is_required,
-        "`{python}` has no pyarrow; KYMO_PYTHON names one that has"
-    );
-    #[allow(clippy::print_stderr)]
-    {
-        eprintln!("skipped: `{python}` has no pyarrow");
-    }
-    None
-}
 
 /// Reads files, and prints columns, metadata and every value with all its bits.
 const READ: &str = r#"
@@ -77,7 +56,9 @@ fn expect_signal(found: &Value, column: &str, channel: &str, samples: &[(i64, f6
 
 #[test]
 fn pyarrow_finds_the_signals_in_segments_and_in_what_query_writes() {
-    let Some(python) = python() else { return };
+    let Some(python) = python_with("pyarrow") else {
+        return;
+    };
     let dir = tempfile::tempdir().expect("a temporary directory");
     let running = Running::start(dir.path());
     let data = running.data.clone();
