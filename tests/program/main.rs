@@ -18,6 +18,7 @@ mod polled;
 mod query;
 mod receiver;
 mod run;
+mod sim;
 mod spectra;
 mod store;
 mod worked;
