@@ -1,7 +1,7 @@
 //! `kymo sim`: the simulated devices of a configuration, for any program that reads serial ports.
 //!
 //! **Always holds.** Nothing is acquired and no data directory is touched. Each device is behind a symbolic link of its
-//! name, which is gone at the end. A link that leads to a pseudo-terminal was left behind, and is replaced; whatever
+//! name, which is gone at the end. A link that leads to a pseudo-terminal is taken as left behind, and replaced; whatever
 //! else stands in its place stays, and nothing is started. One folder of links belongs to one `kymo sim` at a time.
 //!
 //! **Must not know.** What a device sends, who reads it.
