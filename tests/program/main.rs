@@ -20,6 +20,7 @@ mod query;
 mod receiver;
 mod run;
 mod serve;
+mod sim;
 mod spectra;
 mod store;
 mod worked;
