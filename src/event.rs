@@ -80,6 +80,16 @@ pub enum EventKind {
         /// When it was said, UTC ns: it may be about something earlier.
         noted_ns: i64,
     },
+    /// Bytes of a device are missing in the capture: its buffer was full.
+    NotRecorded {
+        /// How many, since the last such event.
+        bytes: u64,
+    },
+    /// The recording of a capture ended before the run did.
+    CaptureFailed {
+        /// Why.
+        reason: String,
+    },
     /// There is no more to come: a file was read to its end.
     Finished {
         /// What the link said of it.
@@ -190,6 +200,8 @@ impl EventKind {
             Self::LineErrors { .. } => "line_errors",
             Self::Note { .. } => "note",
             Self::Annotation { .. } => "annotation",
+            Self::NotRecorded { .. } => "not_recorded",
+            Self::CaptureFailed { .. } => "capture_failed",
             Self::Finished { .. } => "finished",
             Self::Failed => "failed",
             Self::ClockStepped { .. } => "clock_stepped",
@@ -229,6 +241,14 @@ impl fmt::Display for EventKind {
             Self::Annotation { text, who, .. } if who.is_empty() => write!(f, "{text}"),
             Self::Annotation { text, who, .. } => write!(f, "{text} ({who})"),
             Self::Note { what } | Self::NotPermitted { what } => write!(f, "{what}"),
+            Self::NotRecorded { bytes } => write!(
+                f,
+                "{bytes} bytes are missing in the capture: its disk is too slow; they were acquired all the same"
+            ),
+            Self::CaptureFailed { reason } => write!(
+                f,
+                "THE RECORDING OF THE CAPTURE ENDED: {reason}; acquisition goes on"
+            ),
             Self::Finished { reason } => write!(f, "finished: {reason}"),
             #[allow(clippy::cast_precision_loss)]
             Self::ClockStepped { step_ns } => write!(
@@ -258,6 +278,7 @@ impl EventSender {
     /// Sends an event. If the stage is so far behind that its events' bound is reached, the
     /// event is given up: back-off makes events rare, and every one of them shows in the ledger too.
     /// Returns whether it was taken.
+    #[allow(clippy::must_use_candidate)] // Most who say something cannot do anything about it.
     pub(super) fn send(&self, source: Option<SourceId>, time_ns: i64, kind: EventKind) -> bool {
         let is_taken = self
             .events

@@ -34,6 +34,16 @@ pub struct SourceCounts {
     journaled: Padded,
     dropped: [Padded; DROP_REASONS.len()],
     stage: StageCounts,
+    capture: CaptureCounts,
+}
+
+/// What became of the source's bytes in a capture.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct CaptureCounts {
+    is_set: AtomicBool,
+    recorded: AtomicU64,
+    not_recorded: AtomicU64,
 }
 
 /// What the stage's thread counts.
@@ -181,6 +191,33 @@ impl SourceCounts {
         })
     }
 
+    /// The source's bytes are to be recorded in a capture.
+    pub fn begin_capture(&self) {
+        self.capture.is_set.store(true, Ordering::Relaxed);
+    }
+
+    /// Bytes are on disk in a capture.
+    pub fn add_recorded(&self, bytes: u64) {
+        add(&self.capture.recorded, bytes);
+    }
+
+    /// Bytes were to be recorded in a capture, and are not.
+    pub fn add_not_recorded(&self, bytes: u64) {
+        add(&self.capture.not_recorded, bytes);
+    }
+
+    /// Bytes on disk in a capture so far.
+    #[must_use]
+    pub fn recorded(&self) -> u64 {
+        get(&self.capture.recorded)
+    }
+
+    /// Bytes that a capture has not got, so far.
+    #[must_use]
+    pub fn not_recorded(&self) -> u64 {
+        get(&self.capture.not_recorded)
+    }
+
     /// Samples are on disk.
     pub fn add_journaled(&self, samples: u64) {
         add(&self.journaled.0, samples);
@@ -258,6 +295,14 @@ impl SourceCounts {
                     .map(|(error, count)| (error.name().to_owned(), get(count).into()))
                     .collect()
             }),
+            capture: self
+                .capture
+                .is_set
+                .load(Ordering::Relaxed)
+                .then(|| CaptureReport {
+                    recorded_bytes: self.recorded(),
+                    not_recorded_bytes: self.not_recorded(),
+                }),
             journaled: self.journaled(),
             clock: self.clock().map(ClockReport::new),
             dropped: DROP_REASONS
@@ -391,6 +436,9 @@ pub struct SourceReport {
     pub blocked_ms: u64,
     /// What went wrong below the link, by kind; nothing: the link cannot tell.
     pub line_errors: Option<serde_json::Map<String, serde_json::Value>>,
+    /// What became of its bytes in a capture, where one is recorded: together they are `bytes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture: Option<CaptureReport>,
     /// Samples on disk.
     pub journaled: u64,
     /// The device's clock, where frames are dated by it.
@@ -398,6 +446,15 @@ pub struct SourceReport {
     pub clock: Option<ClockReport>,
     /// Samples given up, by reason.
     pub dropped: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A source's bytes in a capture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CaptureReport {
+    /// On disk.
+    pub recorded_bytes: u64,
+    /// Given up: the disk was too slow, or failed.
+    pub not_recorded_bytes: u64,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde asks for it.

@@ -11,12 +11,15 @@
 //! 5. [`store`]: follows the journal, and makes Parquet of it, which [`store::read`] finds again;
 //! 6. [`sink`]: follows it, too, and sends it to InfluxDB and its like; so does [`serve`], and shows it.
 //!
+//! Beside that path, [`capture`] records the bytes as they were read, if it is asked to.
+//!
 //! [`ledger`] counts it at each of these doors, [`latency`] says how long each took, and
 //! [`pipeline`] is the only file that knows all rooms.
 
 pub mod acquire;
 pub mod alert;
 pub mod alert_memory;
+pub mod capture;
 pub mod cli;
 pub mod clock;
 pub mod compute;

@@ -7,6 +7,7 @@
 //! **Must not know.** The terminal.
 
 mod build;
+mod captured;
 mod draft;
 mod keep;
 mod layout;
@@ -30,6 +31,7 @@ use kymo_simulators::Simulator;
 use crate::acquire::{LaneOutput, Reader, ReaderOptions};
 use crate::alert::{self, Control};
 use crate::alert_memory;
+use crate::capture::{self, Recording};
 use crate::clock::{Clock, StepWatch, run_id};
 use crate::config::plan::{Link, Plan};
 use crate::control;
@@ -72,6 +74,9 @@ pub enum Error {
     /// What is remembered of rules.
     #[error(transparent)]
     Alerts(#[from] alert_memory::Error),
+    /// The capture to be recorded.
+    #[error(transparent)]
+    Capture(#[from] capture::Error),
     /// A sink.
     #[error(transparent)]
     Sink(#[from] sink::Error),
@@ -119,6 +124,7 @@ pub struct Run {
     journal: journal::Journal,
     store: Option<Store>,
     followers: AlertFollowers,
+    recording: Option<Recording>,
     control: Control,
     annotator: Annotator,
     control_server: Option<control::Server>,
@@ -217,6 +223,9 @@ impl Run {
         let punctual = Punctual::new(&plan.host, &events, &clock)?;
         let stop = Stop::new()?;
         let outlets: Vec<Outlet> = plan.sources.iter().map(|_| Outlet::new()).collect();
+        let record = run_record(&plan, &tables, &id, started_ns);
+        let (recording, taps) =
+            captured::start(&plan, &record, &ledger, (&events, &clock), &outlets)?;
         let (tell, durable) = Tell::new(
             &plan,
             &outlets,
@@ -257,6 +266,7 @@ impl Run {
                 tell,
                 clock: clock.clone(),
                 late: Vec::new(),
+                capture: recording.as_ref().map(Recording::events),
             },
             ledger: ledger.clone(),
             events: events_out,
@@ -305,6 +315,7 @@ impl Run {
             journal,
             store,
             followers,
+            recording,
             control,
             annotator,
             control_server: Some(control_server),
@@ -319,7 +330,7 @@ impl Run {
             events,
             _data_dir: data_dir,
         };
-        run.start_readers(&tables, senders, &punctual)?;
+        run.start_readers(&tables, senders, &punctual, taps)?;
         Ok(run)
     }
 
@@ -328,7 +339,9 @@ impl Run {
         tables: &[Table],
         senders: Vec<(SourceId, u8, LaneSender)>,
         punctual: &Punctual,
+        taps: Vec<capture::Tap>,
     ) -> Result<(), Error> {
+        let mut taps = taps.into_iter();
         let mut outputs: Vec<Vec<Option<LaneOutput>>> = tables
             .iter()
             .map(|table| table.layout.lanes.iter().map(|_| None).collect())
@@ -367,6 +380,7 @@ impl Run {
                 protocol,
                 commands: source.commands.clone(),
                 outlet: self.outlets[index].clone(),
+                tap: taps.next(),
                 lanes: lanes.into_iter().flatten().collect(),
                 block_frames: source.block_frames,
                 time: source.time,
@@ -459,6 +473,12 @@ impl Run {
         self.annotator.annotate(annotation)
     }
 
+    /// The first file of the capture that is recorded, if one is.
+    #[must_use]
+    pub fn capture(&self) -> Option<&std::path::Path> {
+        self.recording.as_ref().map(Recording::path)
+    }
+
     /// The simulated devices, in the plan's order.
     #[must_use]
     pub fn simulators(&self) -> &[Simulator] {
@@ -545,7 +565,12 @@ impl Run {
         }
         self.simulators.iter().for_each(Simulator::begin_stop);
         drop(self.simulators);
+        for outlet in &self.outlets {
+            outlet.observe(None);
+        }
         let outcome = self.stage.join();
+        // The stage is over, and with it what it had to say.
+        let capture = self.recording.map(Recording::finish);
         let mut draft = Draft {
             run: self.id,
             duration_ns: acquired_ns - self.started_ns,
@@ -554,6 +579,7 @@ impl Run {
             read_to_stage: Summary::default(),
             read_to_alert: Summary::default(),
             computed: ComputedCounts::default(),
+            capture,
             committed: self.committed,
             alerts: Vec::new(),
             in_flight: 0,

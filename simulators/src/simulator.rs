@@ -119,6 +119,12 @@ impl Simulator {
         self.rate_hz
     }
 
+    /// Whether its thread has ended before it was told to: [`Simulator::stop`] says why.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// What it has done so far; up to a chunk of frames may be in hand.
     #[must_use]
     pub fn truth(&self) -> Truth {

@@ -9,10 +9,12 @@
 mod assemble;
 mod backoff;
 mod dating;
+mod decode;
 mod reader;
 mod talk;
 
 pub use backoff::ReconnectOptions;
 pub use dating::TimeOptions;
+pub use decode::Decoder;
 pub use reader::{LaneOutput, Reader, ReaderOptions};
 pub use talk::Commands;

@@ -13,6 +13,7 @@ use super::assemble::{Assembler, Stamp};
 use super::backoff::{Backoff, ReconnectOptions};
 use super::dating::TimeOptions;
 use super::talk::{Commands, Talk};
+use crate::capture::Tap;
 use crate::clock::Clock;
 use crate::event::{EventKind, EventSender};
 use crate::lanes::LaneSender;
@@ -46,6 +47,8 @@ pub struct ReaderOptions {
     pub commands: Commands,
     /// Where whoever else has something to say to the device finds it.
     pub outlet: Outlet,
+    /// Where its bytes are recorded, if they are.
+    pub tap: Option<Tap>,
     /// Where its blocks go: at least one lane.
     pub lanes: Vec<LaneOutput>,
     /// Frames in a block at most.
@@ -153,6 +156,7 @@ struct Running {
     link: link::Options,
     assembler: Assembler,
     talk: Talk,
+    tap: Option<Tap>,
     buffer: Box<[u8]>,
     backoff: Backoff,
     counts: Arc<SourceCounts>,
@@ -183,6 +187,7 @@ impl Running {
             link: options.link,
             assembler,
             talk: Talk::new(options.outlet, options.commands),
+            tap: options.tap,
             buffer,
             backoff: Backoff::new(options.reconnect),
             counts: options.counts,
@@ -196,7 +201,11 @@ impl Running {
         let mut connected_before = false;
         let mut kept = None;
         while let Some(mut link) = self.open(kept.take()) {
-            self.tell(self.clock.now_ns(), EventKind::Connected);
+            let opened_ns = self.clock.now_ns();
+            if let Some(tap) = &mut self.tap {
+                tap.opened(opened_ns, &*link);
+            }
+            self.tell(opened_ns, EventKind::Connected);
             if connected_before {
                 self.counts.add_reconnect();
             }
@@ -212,16 +221,25 @@ impl Running {
             match ended {
                 Ended::Stopped => {
                     self.leave();
+                    if let Some(tap) = &mut self.tap {
+                        tap.left(self.clock.now_ns());
+                    }
                     break;
                 }
                 Ended::Finished(reason) => {
                     self.assembler.send_all();
+                    if let Some(tap) = &mut self.tap {
+                        tap.finished(self.clock.now_ns(), &reason);
+                    }
                     self.tell(self.clock.now_ns(), EventKind::Finished { reason });
                     break;
                 }
                 Ended::Gone(reason) => {
                     let now_ns = self.clock.now_ns();
                     self.assembler.begin_gap(now_ns);
+                    if let Some(tap) = &mut self.tap {
+                        tap.gone(now_ns, &reason);
+                    }
                     let kind = EventKind::Disconnected {
                         reason,
                         permission_group: None,
@@ -239,8 +257,9 @@ impl Running {
         self.assembler.finish(self.clock.now_ns());
     }
 
+    /// An event that the stage has no room for is given up: it is in the ledger all the same.
     fn tell(&self, time_ns: i64, kind: EventKind) {
-        self.events.send(Some(self.source), time_ns, kind);
+        let _ = self.events.send(Some(self.source), time_ns, kind);
     }
 
     /// Asks the link what it noticed, counts it and tells it.
@@ -335,6 +354,9 @@ impl Running {
                 Read::Data(count) => {
                     let read_ns = self.clock.now_ns();
                     self.counts.add_bytes(count);
+                    if let Some(tap) = &mut self.tap {
+                        tap.read(read_ns, &self.buffer[filled..filled + count]);
+                    }
                     filled += count;
                     let stamp = Stamp {
                         read_ns,

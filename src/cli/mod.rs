@@ -10,6 +10,7 @@
 mod audit;
 mod backfill;
 mod bench;
+mod capture;
 mod check;
 mod export;
 mod journal;
@@ -20,9 +21,11 @@ mod notify;
 mod plot;
 mod ports;
 mod query;
+mod record;
 mod rules;
 mod run;
 mod show;
+mod sim;
 mod sink;
 
 use std::fmt::Display;
@@ -57,6 +60,10 @@ struct Cli {
 enum Command {
     /// Acquire, until the duration is over or Ctrl-C is pressed.
     Run(run::Args),
+    /// Acquire, and record what the devices send into a capture.
+    Record(record::Args),
+    /// Look into captures; cut, merge, export, recover and import them.
+    Capture(capture::Args),
     /// Say whether a configuration is right, and whether it can work; touch nothing.
     Check(check::Args),
     /// Say what was recorded: runs, channels, times, rows, gaps, bytes.
@@ -81,6 +88,8 @@ enum Command {
     Ports(ports::Args),
     /// Show what a device sends, as it comes: as text, as bytes, or decoded.
     Monitor(monitor::Args),
+    /// Run simulated devices for other programs to read, without acquiring.
+    Sim(sim::Args),
     /// Try a sink out, say how it stands, show what it refused.
     Sink(sink::Args),
     /// Send what is stored to a sink.
@@ -111,6 +120,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => run::run(&args),
+        Command::Record(args) => record::run(&args),
+        Command::Capture(args) => capture::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Show(args) => show::run(&args),
         Command::Query(args) => query::run(&args),
@@ -123,6 +134,7 @@ pub fn main() -> ExitCode {
         Command::Journal(args) => journal::run(&args),
         Command::Ports(args) => ports::run(&args),
         Command::Monitor(args) => monitor::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Sink(args) => sink::run(&args),
         Command::Backfill(args) => backfill::run(&args),
         Command::Bench(args) => bench::run(&args).map_err(Failure::Running),

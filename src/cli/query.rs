@@ -12,7 +12,7 @@ use super::{DataArgs, Failure, note, parse_duration};
 use crate::store::read::Range;
 
 mod bins;
-mod columnar;
+pub(super) mod columnar;
 mod reading;
 pub(super) mod select;
 pub(super) mod sink;

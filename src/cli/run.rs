@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 
 use super::live::{Live, Plain, View};
-use super::{ConfigArgs, Failure, load_plan, parse_duration, say};
+use super::{ConfigArgs, Failure, load_plan, note, parse_duration, say};
 use crate::clock::Clock;
+use crate::config::plan::Plan;
 use crate::pipeline::{Error, Notice, Run};
 use crate::serve;
 use crate::sink;
@@ -43,7 +44,13 @@ pub(super) struct Args {
 const TICK: Duration = Duration::from_millis(250);
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    run_with(args, |_| {})
+}
+
+/// Runs the configuration's plan with changes.
+pub(super) fn run_with(args: &Args, change: impl FnOnce(&mut Plan)) -> Result<(), Failure> {
     let mut plan = load_plan(&args.config)?;
+    change(&mut plan);
     if let Some(duration) = args.duration {
         plan.duration = Some(duration);
     }
@@ -61,10 +68,14 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let mut run = Run::start(plan, Clock::system()).map_err(|error| match error {
         Error::DataDir(error) => Failure::Usage(format!("error: {error}")),
+        Error::Capture(error) => Failure::Usage(format!("error: {error}")),
         Error::Sink(error @ sink::Error::Setup { .. }) => Failure::Usage(format!("error: {error}")),
         error => Failure::Running(error.into()),
     })?;
     let page = serve(&mut run, page)?;
+    if let Some(path) = run.capture() {
+        note(format!("recording into {}", path.display()));
+    }
     let interrupted = listen_for_signals(&run)?;
     let terminal = std::io::stdout().is_terminal() && !args.json;
     let mut view: Box<dyn View> = match terminal.then(|| Live::new(&run)) {
@@ -123,7 +134,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         None if !report.ledger.balanced => Err(Failure::OutOfBalance(
             "the ledger is out of balance: samples are missing that nobody dropped".to_owned(),
         )),
-        None => Ok(()),
+        None => match report.capture.and_then(|capture| capture.failure) {
+            Some(failure) => Err(Failure::Running(anyhow::anyhow!(
+                "the recording of the capture ended before the run: {failure}"
+            ))),
+            None => Ok(()),
+        },
     }
 }
 

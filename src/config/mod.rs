@@ -10,6 +10,7 @@
 
 mod address;
 mod calibration;
+mod capture;
 mod derived;
 mod expression;
 mod host;
@@ -144,6 +145,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
     let silences = notifier::silences(&root, &rules);
     let sinks = sink::read_all(&root, &derived.watchable);
     let serve = serve::read(&root);
+    let (capture_options, records) = capture::read(&root);
     if let Some(store) = &mut store {
         let limits = sources
             .iter()
@@ -182,6 +184,8 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         silences,
         sinks,
         serve,
+        capture: records.then(|| capture_options.clone()),
+        capture_options,
         computed: derived.computed,
     })
 }

@@ -9,6 +9,7 @@ use kymo_drivers::protocol;
 
 use crate::acquire::{Commands, ReconnectOptions, TimeOptions};
 use crate::alert::{RuleOptions, Silence};
+use crate::capture;
 use crate::compute::align::Alignment;
 use crate::compute::window;
 use crate::expression::Expression;
@@ -51,6 +52,37 @@ pub struct Plan {
     pub sinks: Vec<SinkOptions>,
     /// How the live page is served, if it is.
     pub serve: Option<serve::Options>,
+    /// How the bytes of the devices are recorded; none: they are not.
+    pub capture: Option<Capture>,
+    /// How they would be, if somebody asks for it.
+    pub capture_options: Capture,
+}
+
+/// How the bytes of the devices are recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Capture {
+    /// The first file; none: one named after the run, in `dir`.
+    pub file: Option<PathBuf>,
+    /// The directory; none: `captures` in the data directory.
+    pub dir: Option<PathBuf>,
+    /// How files are written.
+    pub writer: capture::Options,
+    /// A chunk is ended and synced after so long: what a crash costs at most.
+    pub chunk_interval: Duration,
+    /// Bytes of each source that wait for the disk at most.
+    pub buffer_bytes: usize,
+}
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self {
+            file: None,
+            dir: None,
+            writer: capture::Options::default(),
+            chunk_interval: Duration::from_secs(1),
+            buffer_bytes: 16 << 20,
+        }
+    }
 }
 
 impl Plan {

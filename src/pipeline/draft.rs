@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde_json::{Map, json};
 
 use super::report::{Latencies, Report, Sources};
+use crate::capture;
 use crate::config::plan::Plan;
 use crate::journal;
 use crate::latency::{Latency, Summary};
@@ -21,6 +22,7 @@ pub(super) struct Draft {
     pub(super) read_to_stage: Summary,
     pub(super) read_to_alert: Summary,
     pub(super) computed: ComputedCounts,
+    pub(super) capture: Option<capture::Report>,
     pub(super) committed: Arc<Mutex<Latency>>,
     pub(super) alerts: Vec<RuleCounts>,
     pub(super) in_flight: u64,
@@ -73,6 +75,7 @@ impl Draft {
                 })
                 .collect(),
             computed: (self.computed != ComputedCounts::default()).then_some(self.computed),
+            capture: self.capture.clone(),
             sinks: Map::new(),
             notifiers: Map::new(),
             store: None,

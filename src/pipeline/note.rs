@@ -30,7 +30,7 @@ impl Annotator {
         annotation.check()?;
         let noted_ns = self.clock.now_ns();
         let source = match annotation.source {
-            Some(name) => Some(self.source(name)?),
+            Some(name) => Some(self.source(&name)?),
             None => None,
         };
         let time_ns = annotation.time_ns.unwrap_or(noted_ns);
@@ -52,7 +52,7 @@ impl Annotator {
         }
     }
 
-    fn source(&self, name: String) -> Result<SourceId, AnnotationError> {
+    fn source(&self, name: &str) -> Result<SourceId, AnnotationError> {
         let place = self.names.source_names().position(|known| known == name);
         let place = place.and_then(|place| u16::try_from(place).ok());
         place

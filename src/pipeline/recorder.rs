@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Names;
 use super::tell::Tell;
 use crate::alert::{Alert, RuleMemory, SilenceMemory};
+use crate::capture::recording::EventTap;
 use crate::clock::{Clock, rfc3339};
 use crate::event::{Event, EventKind};
 use crate::journal::{self, RefusedWhy};
@@ -36,14 +37,20 @@ pub(super) struct JournalRecorder {
     pub(super) clock: Clock,
     /// Gaps without a block, for which there was no room yet.
     pub(super) late: Vec<Block>,
+    /// The capture, if one is recorded.
+    pub(super) capture: Option<EventTap>,
 }
 
 impl JournalRecorder {
     fn append_event(&mut self, source: Option<SourceId>, time_ns: i64, text: &Value) {
+        let json = text.to_string();
+        if let Some(capture) = &self.capture {
+            capture.put(time_ns, &json);
+        }
         let event = journal::Event {
             source: source.map(|source| source.0),
             time_ns,
-            json: text.to_string(),
+            json,
         };
         // An event for which there is no room is counted by the journal.
         let _ = self.journal.try_append_event(event);

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use crate::capture;
 use crate::latency::Summary;
 use crate::ledger::{SourceReport, Totals};
 use crate::stage::computed::ComputedCounts;
@@ -27,6 +28,9 @@ pub struct Report {
     /// What did not go right with what was computed, if anything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub computed: Option<ComputedCounts>,
+    /// The capture, if one was recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture: Option<capture::Report>,
     /// The sinks, by name.
     pub sinks: Map<String, Value>,
     /// The notifiers that follow the journal, by name.
@@ -218,6 +222,9 @@ impl Report {
                     ""
                 }
             );
+        }
+        if let Some(capture) = &self.capture {
+            text.push_str(&capture.text());
         }
         if self.events_dropped > 0 {
             let _ = writeln!(

@@ -4,6 +4,7 @@
 
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Request, StatusCode};
 use axum::middleware;
+use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::pki_types::pem::PemObject;
@@ -28,6 +30,8 @@ use super::{assets, follower};
 
 /// How long a client may take to say what it wants, and for a handshake.
 const HEAD_PATIENCE: Duration = Duration::from_secs(10);
+/// How long an answer may take, the body of its request included.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
 /// The longest body of a request, bytes.
 const BODY_BYTES_MAX: usize = 16 << 10;
 /// The longest heads of a request together, bytes.
@@ -90,11 +94,21 @@ fn router(serving: &Serving) -> Router {
             )
         })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(in_time))
         .layer(middleware::from_fn_with_state(
             Arc::clone(&serving.guard),
             guard::check,
         ))
         .with_state(shared)
+}
+
+/// Gives up a request that takes too long: a body that does not come, above all.
+async fn in_time(request: axum::extract::Request, next: middleware::Next) -> Response {
+    let answered = tokio::time::timeout(ANSWER_PATIENCE, next.run(request)).await;
+    answered.unwrap_or_else(|_| {
+        let what = "the request took too long".to_owned();
+        Refusal(StatusCode::REQUEST_TIMEOUT, what).into_response()
+    })
 }
 
 async fn serve(listener: TcpListener, serving: Serving) {
@@ -106,7 +120,7 @@ async fn serve(listener: TcpListener, serving: Serving) {
     let mut look = tokio::time::interval(LOOK);
     loop {
         let accepted = tokio::select! {
-            () = serving.stop.notified() => return,
+            () = serving.stop.notified() => return farewell(&serving.scene).await,
             _ = look.tick() => {
                 serving.scene.look(LOOK.as_secs_f64());
                 continue;
@@ -138,6 +152,17 @@ async fn serve(listener: TcpListener, serving: Serving) {
                 }
             }
         });
+    }
+}
+
+/// Lets those that look at live traces be told that it is over.
+async fn farewell(scene: &Scene) {
+    const LOOKS: u32 = 50;
+    for _ in 0..LOOKS {
+        if scene.clients.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        tokio::time::sleep(GRACE / LOOKS).await;
     }
 }
 

@@ -1,5 +1,6 @@
 //! The configuration: what is right becomes a plan, what is wrong is told with its place, all at once.
 
+mod capture;
 mod formats;
 mod host;
 mod keep;

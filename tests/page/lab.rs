@@ -167,7 +167,7 @@ impl Lab {
     fn address(&mut self) -> String {
         let started = Instant::now();
         loop {
-            let written = std::fs::read(self.data().join("serve.json"));
+            let written = std::fs::read(self.data().join("page.json"));
             let said: Option<Value> = written
                 .ok()
                 .and_then(|bytes| serde_json::from_slice(&bytes).ok());

@@ -1,12 +1,13 @@
 //! What traces show: that they move, the true values, the past from the store, spectra; and links to layouts.
 
-use std::time::Duration;
-
 use kymo_simulators::expected;
 use serde_json::Value;
 
 use super::browser::{Browser, key};
 use super::lab::{LEVEL, Lab};
+
+/// A day; the browser's clock shows UTC.
+const DAY_NS: i64 = 86_400_000_000_000;
 
 /// A number as the page writes it.
 fn number(text: &str) -> Option<f64> {
@@ -23,39 +24,58 @@ fn show(browser: &Browser, lab: &Lab, hash: &str) {
     lab.wait_for_traces(browser);
 }
 
-/// Beginning and end of a time axis that stands, in seconds, from the link.
-fn range(browser: &Browser) -> (f64, f64) {
-    let hash = browser.run("return location.hash");
-    let hash = hash.as_str().expect("a text");
-    let part = |name: &str| {
-        let found = hash.split('&').find_map(|part| part.strip_prefix(name));
-        found.and_then(|text| text.parse().ok()).expect("a time")
-    };
-    (part("from="), part("to="))
+/// Beginning and end of the time axis, in seconds; not until they are others than these.
+fn range_after(browser: &Browser, before: (f64, f64)) -> (f64, f64) {
+    let range = "const { from, to } = document.querySelector('#traces').dataset; return [Number(from), Number(to)]";
+    browser.wait(
+        "the axis shows another time",
+        &format!(
+            "const {{ from, to }} = document.querySelector('#traces').dataset; return Number(from) !== {:.6} || Number(to) !== {:.6}",
+            before.0, before.1
+        ),
+    );
+    let found = browser.run(range);
+    (
+        found[0].as_f64().expect("a time"),
+        found[1].as_f64().expect("a time"),
+    )
 }
 
-/// What the page shows of `chamber.pressure` at places of the axis: times in seconds and values.
+/// Seconds of the day, as the page writes a time.
+fn of_day(clock: &str) -> f64 {
+    let parts = clock.split(':').map(|part| part.parse::<f64>());
+    parts.fold(0.0, |seconds, part| seconds * 60.0 + part.expect("a time"))
+}
+
+/// What the page shows of `chamber.pressure` under the crosshair: times in seconds of the day, and values.
 fn shown(browser: &Browser) -> Vec<(f64, f64)> {
-    let (from, to) = range(browser);
+    browser.wait(
+        "all that the screen can show is there",
+        "return document.querySelector('#traces').getAttribute('aria-busy') === 'false'",
+    );
     let [left, top, width, height] = browser.place(".u-over");
-    let places = [0.05, 0.3, 0.5, 0.7, 0.95];
+    let both = "return [document.querySelector('#cursor-text').textContent, document.querySelector('.legend output').textContent]";
     let look = |share: f64| {
+        let before = browser.text("#cursor-text");
         #[allow(clippy::cast_possible_truncation)]
-        let (x, y) = (
-            (left + share * width).round() as i64,
-            (top + height / 2.0) as i64,
+        let place = ((left + share * width) as i64, (top + height / 2.0) as i64);
+        browser.hover(place);
+        browser.wait(
+            "the crosshair is told",
+            &format!(
+                "const text = document.querySelector('#cursor-text').textContent;
+                 return text.startsWith('at ') && text !== {before:?} && document.querySelector('.legend output').textContent !== '–'"
+            ),
         );
-        browser.hover((x, y));
-        std::thread::park_timeout(Duration::from_millis(250));
-        let text = browser.text("output[data-channel='chamber.pressure']");
-        #[allow(clippy::cast_precision_loss)]
-        let time = from + (x as f64 - left) / width * (to - from);
+        let found = browser.run(both);
+        let time = of_day(found[0].as_str().expect("a text").trim_start_matches("at "));
+        let text = found[1].as_str().expect("a text");
         (
             time,
-            number(&text).unwrap_or_else(|| panic!("at {time}: {text}")),
+            number(text).unwrap_or_else(|| panic!("at {time}: {text}")),
         )
     };
-    places.map(look).to_vec()
+    [0.05, 0.3, 0.5, 0.7, 0.95].map(look).to_vec()
 }
 
 /// The stored samples are what the simulator sent, and what was shown is what is stored.
@@ -68,7 +88,7 @@ fn expect_truth(lab: &Lab, seen: &[(f64, f64)]) {
     }
     for (time, value) in seen {
         #[allow(clippy::cast_precision_loss)]
-        let distance = |sample: &&(i64, f64)| (sample.0 as f64 / 1e9 - time).abs();
+        let distance = |sample: &&(i64, f64)| ((sample.0 % DAY_NS) as f64 / 1e9 - time).abs();
         let nearest = stored
             .iter()
             .min_by(|a, b| distance(a).total_cmp(&distance(b)));
@@ -98,12 +118,10 @@ fn traces_move_and_show_the_true_values() {
     show(&browser, &lab, "p=chamber.pressure&span=2");
     browser.wait("two seconds have passed", "return Number(document.querySelector('#acquired').textContent.replace(/\\D/g, '')) > 12000");
     browser.press(&[" "]);
-    browser.wait("it stands", "return location.hash.includes('from=')");
-    let picture = "return document.querySelector('canvas').toDataURL()";
-    std::thread::park_timeout(Duration::from_millis(600));
-    let standing = browser.run(picture);
-    std::thread::park_timeout(Duration::from_millis(300));
-    assert_eq!(browser.run(picture), standing, "it is paused, and moves");
+    browser.wait(
+        "it stands",
+        "const now = document.querySelector('canvas').toDataURL(); const stands = window.before === now; window.before = now; return stands",
+    );
     let seen = shown(&browser);
     browser.expect_quiet_console();
     lab.stop();
@@ -125,32 +143,27 @@ fn panning_and_zooming_back_load_from_the_store_without_a_seam() {
         "the past is asked for",
         "return performance.getEntriesByType('resource').some((entry) => entry.name.includes('api/envelope'))",
     );
-    let is_shown = "const text = document.querySelector('.legend output').textContent; return text !== '' && text !== '–'";
     let [left, top, width, height] = browser.place(".u-over");
     #[allow(clippy::cast_possible_truncation)]
     let middle = ((left + width / 2.0) as i64, (top + height / 2.0) as i64);
-    browser.hover(middle);
-    browser.wait("the past is shown", is_shown);
     let mut seen = shown(&browser);
     // Out with the wheel, over the seam between what was asked for and what was there, and in again with a drag.
-    let (from, to) = range(&browser);
+    let (from, to) = range_after(&browser, (0.0, 0.0));
     browser.wheel(middle, 700);
-    let (wide_from, wide_to) = range(&browser);
+    let (wide_from, wide_to) = range_after(&browser, (from, to));
     assert!(
         wide_to - wide_from > 1.5 * (to - from),
         "{wide_from} {wide_to}"
     );
-    std::thread::park_timeout(Duration::from_millis(1500));
     seen.extend(shown(&browser));
     browser.drag((middle.0 - 200, middle.1), (middle.0 + 100, middle.1));
-    let (near_from, near_to) = range(&browser);
+    let (near_from, near_to) = range_after(&browser, (wide_from, wide_to));
     let share = 300.0 / width;
     let drawn = (near_to - near_from) / (wide_to - wide_from);
     assert!(
         (drawn - share).abs() < 0.05 * share,
         "{drawn} is not {share}"
     );
-    std::thread::park_timeout(Duration::from_millis(1500));
     seen.extend(shown(&browser));
     browser.expect_quiet_console();
     lab.stop();
@@ -209,6 +222,10 @@ fn a_shared_link_restores_the_layout() {
     // What is changed is in the link, and the link alone brings it back.
     browser.click(".pane:last-child [aria-label='close pane']");
     browser.click("[data-span='10']");
+    browser.wait(
+        "the link says it",
+        "return location.hash.endsWith('span=10') && !location.hash.includes('imu')",
+    );
     let link = browser.run("return location.href");
     browser.open("about:blank");
     browser.open(link.as_str().expect("a link"));

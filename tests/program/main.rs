@@ -3,6 +3,7 @@
 mod alerts;
 mod audit;
 mod bench;
+mod capture;
 mod commands;
 mod computed;
 mod converter;
@@ -18,6 +19,8 @@ mod polled;
 mod query;
 mod receiver;
 mod run;
+mod serve;
+mod sim;
 mod spectra;
 mod store;
 mod worked;

@@ -34,7 +34,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use noticed::{LineError, LineErrors, Noticed};
-pub use outlet::{Connected, Descriptor, Outlet, SendError, Sender};
+pub use outlet::{Connected, Descriptor, Observer, Outlet, SendError, Sender};
 pub use wait::Stop;
 
 /// What came of a read.

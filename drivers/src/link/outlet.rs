@@ -99,11 +99,47 @@ fn wait_writable(device: &OwnedFd, limit: Duration) -> io::Result<()> {
     }
 }
 
+/// Hears what is sent to a device.
+pub trait Observer: Send {
+    /// Something is about to be sent.
+    fn begins(&mut self);
+    /// These bytes went out: all of a message, or what the device took of it.
+    fn sent(&mut self, bytes: &[u8]);
+}
+
+#[derive(Default)]
+struct Slot {
+    sender: Option<Box<dyn Sender>>,
+    observer: Option<Box<dyn Observer>>,
+}
+
+impl Slot {
+    fn send(&mut self, bytes: &[u8], limit: Duration) -> Result<(), SendError> {
+        let Some(sender) = &mut self.sender else {
+            return Err(SendError::NotConnected);
+        };
+        if let Some(observer) = &mut self.observer {
+            observer.begins();
+        }
+        let sent = sender.send(bytes, limit);
+        let count = match &sent {
+            Ok(()) => bytes.len(),
+            Err(SendError::TimedOut { written, .. }) => *written,
+            // How much of it went out is not known.
+            Err(_) => 0,
+        };
+        if let Some(observer) = self.observer.as_mut().filter(|_| count > 0) {
+            observer.sent(&bytes[..count]);
+        }
+        sent
+    }
+}
+
 /// Where other threads send to a source's device, whichever link it is open over at the moment.
 /// Cheap to clone; all clones lead to the same device.
 #[derive(Clone, Default)]
 pub struct Outlet {
-    sender: Arc<Mutex<Option<Box<dyn Sender>>>>,
+    slot: Arc<Mutex<Slot>>,
 }
 
 impl Outlet {
@@ -118,10 +154,7 @@ impl Outlet {
     /// # Errors
     /// If it did not go out whole.
     pub fn send(&self, bytes: &[u8], limit: Duration) -> Result<(), SendError> {
-        match &mut *self.slot() {
-            Some(sender) => sender.send(bytes, limit),
-            None => Err(SendError::NotConnected),
-        }
+        self.slot().send(bytes, limit)
     }
 
     /// Sends what the device takes at once, and waits neither for the device nor for another sender: for who has no
@@ -130,16 +163,13 @@ impl Outlet {
     /// # Errors
     /// If it did not go out whole; [`SendError::TimedOut`] says how much of it did.
     pub fn send_now(&self, bytes: &[u8]) -> Result<(), SendError> {
-        let slot = match self.sender.try_lock() {
+        let slot = match self.slot.try_lock() {
             Ok(slot) => Some(slot),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         };
         match slot {
-            Some(mut slot) => match &mut *slot {
-                Some(sender) => sender.send(bytes, Duration::ZERO),
-                None => Err(SendError::NotConnected),
-            },
+            Some(mut slot) => slot.send(bytes, Duration::ZERO),
             None => Err(SendError::TimedOut {
                 written: 0,
                 bytes: bytes.len(),
@@ -153,21 +183,26 @@ impl Outlet {
     /// A link that has no sending half leaves the outlet unconnected.
     #[must_use]
     pub fn connect(&self, link: &dyn Link) -> Connected {
-        *self.slot() = link.sender();
+        self.slot().sender = link.sender();
         Connected {
             outlet: self.clone(),
         }
     }
 
-    fn slot(&self) -> MutexGuard<'_, Option<Box<dyn Sender>>> {
+    /// Has somebody hear what is sent from now on; `None`: nobody.
+    pub fn observe(&self, observer: Option<Box<dyn Observer>>) {
+        self.slot().observer = observer;
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Slot> {
         // A thread that broke down while sending leaves a sender as good as it was.
-        self.sender.lock().unwrap_or_else(PoisonError::into_inner)
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Outlet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_connected = self.slot().is_some();
+        let is_connected = self.slot().sender.is_some();
         f.debug_struct("Outlet")
             .field("is_connected", &is_connected)
             .finish()
@@ -182,7 +217,7 @@ pub struct Connected {
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        *self.outlet.slot() = None;
+        self.outlet.slot().sender = None;
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod all;
 mod architectures;
+mod capture;
 mod decode;
 mod durable;
 mod idle;
@@ -10,6 +11,7 @@ mod interlock;
 mod isolation;
 mod latency;
 mod memory;
+mod page;
 mod record;
 mod scale;
 mod serial;
@@ -36,8 +38,10 @@ answer is wrong: a ledger out of balance, a value not as sent.\n\n  \
 kymo bench memory             generators → lanes → stage (statistics, a rule a channel) → thrown away\n  \
 kymo bench record             the same through the journal, with the store making Parquet behind it\n  \
 kymo bench serial             devices flooding pseudo-terminals → the whole pipeline with journal\n  \
+kymo bench capture            the same flood, recorded as a capture, beside itself without\n  \
 kymo bench latency            150,000 samples/s over 16 sources, and a step that must fire a rule\n  \
 kymo bench interlock          a device crosses its limit, and receives its stop bytes\n  \
+kymo bench page               the live page with twenty clients → a critical source's latency, and processor time\n  \
 kymo bench isolation          the critical path's latency beside floods and on a busy disk\n  \
 kymo bench decode             bytes → frames, in process\n  \
 kymo bench store              the journal → Parquet segments, and one minute of one channel out of them\n  \
@@ -99,10 +103,14 @@ enum Name {
     Memory,
     /// The whole pipeline, from pseudo-terminals to the journal.
     Serial,
+    /// What the recording of a capture costs.
+    Capture,
     /// From a byte written on a pseudo-terminal to the alert.
     Latency,
     /// From a value written on a pseudo-terminal to the stop bytes there.
     Interlock,
+    /// What the live page costs, with twenty clients.
+    Page,
     /// From the journal into Parquet, and a range out of it.
     Store,
     /// From the journal to InfluxDB.
@@ -197,10 +205,12 @@ fn one(args: &Args) -> anyhow::Result<Found> {
     match args.name {
         Name::All => anyhow::bail!("`all` is not one benchmark"),
         Name::Architectures => architectures::run(args),
+        Name::Capture => capture::run(args),
         Name::Decode => decode::run(args),
         Name::Idle => idle::run(args),
         Name::Isolation => isolation::run(args),
         Name::Interlock => interlock::run(args),
+        Name::Page => page::run(args),
         Name::Latency => latency::run(args),
         Name::Memory => memory::run(args),
         Name::Record => record::run(args),

@@ -124,7 +124,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
 }
 
 #[allow(clippy::cast_precision_loss)]
-fn sums(report: &Report) -> (f64, f64) {
+pub(super) fn sums(report: &Report) -> (f64, f64) {
     let sources = report.sources.0.iter();
     let (bytes, samples) = sources.fold((0, 0), |(b, s), (_, r)| (b + r.bytes, s + r.samples));
     (bytes as f64, samples as f64)
@@ -150,8 +150,20 @@ fn plan(data_dir: &Path) -> anyhow::Result<Plan> {
 
 /// The report, and each thread's share of a core.
 fn pipeline(args: &Args, duration: Duration) -> anyhow::Result<(Report, Shares)> {
+    flood(args, duration, false)
+}
+
+/// The flood through the whole pipeline, recorded as a capture or not.
+pub(super) fn flood(
+    args: &Args,
+    duration: Duration,
+    with_capture: bool,
+) -> anyhow::Result<(Report, Shares)> {
     let folder = super::scratch(args)?;
-    let plan = plan(folder.path())?;
+    let mut plan = plan(folder.path())?;
+    if with_capture {
+        super::capture::recorded(&mut plan, folder.path());
+    }
     let (shares, report) = super::during(plan, &Clock::system(), |_| {
         let before = Look::now();
         std::thread::park_timeout(duration);

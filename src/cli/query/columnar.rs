@@ -12,7 +12,7 @@ use super::select::Column;
 use super::sink::{Batch, Cells, Out, Sink};
 use crate::store::table;
 
-pub(super) struct Columnar {
+pub(in crate::cli) struct Columnar {
     schema: SchemaRef,
     writer: Writer,
 }
@@ -24,7 +24,7 @@ enum Writer {
 
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::cli) enum Kind {
     Parquet,
     Arrow,
 }
@@ -47,7 +47,7 @@ fn schema(columns: &[Column], about: HashMap<String, String>) -> Schema {
 }
 
 impl Columnar {
-    pub(super) fn begin(
+    pub(in crate::cli) fn begin(
         out: Out,
         kind: Kind,
         columns: &[Column],

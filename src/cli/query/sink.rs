@@ -6,7 +6,7 @@ use super::select::Column;
 use super::times::Form;
 
 /// Where rows go.
-pub(super) trait Sink {
+pub(in crate::cli) trait Sink {
     /// Rows of another lane follow.
     fn begin_part(&mut self) {}
     /// Writes rows.
@@ -20,18 +20,18 @@ pub(super) trait Sink {
 }
 
 /// Where bytes go.
-pub(super) type Out = Box<dyn Write + Send>;
+pub(in crate::cli) type Out = Box<dyn Write + Send>;
 
 /// Some rows.
-pub(super) struct Batch<'a> {
-    pub(super) times_ns: &'a [i64],
+pub(in crate::cli) struct Batch<'a> {
+    pub(in crate::cli) times_ns: &'a [i64],
     /// By output column.
-    pub(super) cells: Vec<Cells<'a>>,
+    pub(in crate::cli) cells: Vec<Cells<'a>>,
 }
 
 /// A column of some rows.
 #[derive(Clone, Copy)]
-pub(super) enum Cells<'a> {
+pub(in crate::cli) enum Cells<'a> {
     /// It has no values here.
     None,
     /// Every row has one.
@@ -41,7 +41,7 @@ pub(super) enum Cells<'a> {
 }
 
 impl Cells<'_> {
-    pub(super) fn get(&self, row: usize) -> Option<f64> {
+    pub(in crate::cli) fn get(&self, row: usize) -> Option<f64> {
         match self {
             Self::None => None,
             Self::All(values) => values.get(row).copied(),
@@ -75,7 +75,7 @@ fn shown(cell: Option<f64>, column: &Column) -> Option<f64> {
     cell.or(column.is_count.then_some(0.0))
 }
 
-pub(super) struct Csv {
+pub(in crate::cli) struct Csv {
     out: Out,
     time: Form,
     columns: Vec<Column>,
@@ -83,7 +83,11 @@ pub(super) struct Csv {
 }
 
 impl Csv {
-    pub(super) fn begin(mut out: Out, time: Form, columns: Vec<Column>) -> anyhow::Result<Self> {
+    pub(in crate::cli) fn begin(
+        mut out: Out,
+        time: Form,
+        columns: Vec<Column>,
+    ) -> anyhow::Result<Self> {
         out.write_all(b"time")?;
         for column in &columns {
             write!(out, ",{}", quoted(&column.name))?;

@@ -23,6 +23,7 @@ import { startKeys } from "./keys.js";
 const PICTURE_MS = 30;
 const STATE_MS = 500;
 const LEGEND_MS = 150;
+const LINK_MS = 250;
 const HAPPENINGS_MS = 1500;
 
 const view = new View();
@@ -36,6 +37,7 @@ let isReached = false;
 /** Our own change of the hash must not be taken for the user's. */
 let ownHash = "";
 let toastTimer = 0;
+let linkTimer = 0;
 
 const live = new Live({
   opened: () => { store.reconnected(); drawConnection(); },
@@ -69,6 +71,13 @@ function changed() {
     const span = button.getAttribute("data-span");
     setAttribute(button, "aria-pressed", String(span === "whole" ? view.whole : !view.whole && Math.abs(Number(span) - view.span) < 1e-6));
   }
+  linkTimer ||= setTimeout(writeLink, LINK_MS);
+}
+
+/** Puts what is shown into the link; not with each step of a gesture, which browsers do not suffer. */
+function writeLink() {
+  clearTimeout(linkTimer);
+  linkTimer = 0;
   if (about === null) return;
   const [from, to] = view.range();
   ownHash = toHash({ panes: panes.layouts(), span: view.whole ? "whole" : view.span, from: view.following ? null : from, to: view.following ? null : to });
@@ -205,7 +214,7 @@ function annotate() {
 }
 
 async function share() {
-  changed();
+  writeLink();
   try {
     await navigator.clipboard.writeText(location.href);
     toast("The link to this layout is copied.");
@@ -287,6 +296,9 @@ function picture(now) {
   const [from, to] = view.range();
   panes.draw();
   drawStrip(by("strip"), happenings.marks, from, to, goTo);
+  // For programs that look at the page.
+  Object.assign(by("traces").dataset, { from: from.toFixed(6), to: to.toFixed(6) });
+  setAttribute(by("traces"), "aria-busy", String(store.isBusy(from, to)));
   setText(by("range-from"), format.clock(from, format.decimalsFor(to - from) > 3 ? 3 : 0));
   setText(by("range-to"), `${format.duration(Number((to - from).toPrecision(3)))} to ${format.clock(to, 0)}`);
   if (now - lastLegend < LEGEND_MS && view.following && cursors.hovered === null) return;

@@ -49,6 +49,7 @@ export class Cursors {
   text(span) {
     const decimals = Math.max(3, format.decimalsFor(span));
     const parts = [];
+    if (this.hovered !== null) parts.push(`at ${format.clock(this.hovered, decimals)}`);
     if (this.a !== null) parts.push(`A ${format.clock(this.a, decimals)}`);
     if (this.b !== null) parts.push(`B ${format.clock(this.b, decimals)}`);
     if (this.a !== null && this.b !== null && this.a !== this.b) {

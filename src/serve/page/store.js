@@ -118,6 +118,11 @@ export class Store {
     });
   }
 
+  /** Whether something better than what is shown is on its way. */
+  isBusy(from, to) {
+    return this.asking !== null || (!this.view.following && this.channels.length > 0 && !this.isKnown(from, to));
+  }
+
   lookBack(from, to, now) {
     if (this.isKnown(from, to)) return;
     const margin = (to - from) * 0.5;
@@ -161,6 +166,7 @@ export class Store {
       })
       .finally(() => {
         if (this.asking === asking) this.asking = null;
+        this.dirty = true;
       });
   }
 }
