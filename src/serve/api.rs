@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use super::exposition::Form;
 use super::guard::{Guard, Refusal, Role};
 use super::pyramid::COLUMNS_MAX;
 use super::range::{self, CHANNELS_MAX, Span};
@@ -31,7 +32,7 @@ pub(super) struct Shared {
     pub(super) scene: Arc<Scene>,
     pub(super) guard: Arc<Guard>,
     /// Requests that read the store, at once.
-    pub(super) readers: Semaphore,
+    pub(super) readers: Arc<Semaphore>,
 }
 
 /// Requests at once that read the store: one core is the acquisition's.
@@ -61,6 +62,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/api/alerts/unsilence", post(unsilence))
         .route("/api/login", post(login))
         .route("/api/logout", post(logout))
+        .route("/api", get(description))
         .route("/api/openapi.json", get(description))
         .route("/metrics", get(measured))
         .route("/health", get(health))
@@ -164,10 +166,16 @@ async fn waiting<T: Send + 'static>(
             "others are being answered: ask again".to_owned(),
         )
     };
-    let permit = tokio::time::timeout(PATIENCE, shared.readers.acquire()).await;
-    let _permit = permit.ok().and_then(Result::ok).ok_or_else(late)?;
+    let free = Arc::clone(&shared.readers).acquire_owned();
+    let permit = tokio::time::timeout(PATIENCE, free).await;
+    let permit = permit.ok().and_then(Result::ok).ok_or_else(late)?;
     let scene = Arc::clone(&shared.scene);
-    let done = tokio::task::spawn_blocking(move || work(&scene)).await;
+    let done = tokio::task::spawn_blocking(move || {
+        // Given back when the work is done: a client that goes away meanwhile does not make room for more.
+        let _permit = permit;
+        work(&scene)
+    })
+    .await;
     let broken = |_| {
         Refusal(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -378,7 +386,7 @@ async fn measured(State(shared): Here, headers: HeaderMap) -> Answer {
     let accept = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok());
-    let form = metrics::Form::of_accept(accept);
+    let form = Form::of_accept(accept);
     let text = waiting(&shared, move |scene| metrics::text(scene, form)).await?;
     Ok(([(header::CONTENT_TYPE, form.content_type())], text).into_response())
 }

@@ -180,7 +180,7 @@ fn name_of(host: &str) -> &str {
 
 /// Paths for which nobody needs a token: the page, which asks for one, and what watches over the program.
 fn is_open(path: &str) -> bool {
-    let is_api = path == "/metrics" || path.starts_with("/api/");
+    let is_api = matches!(path, "/metrics" | "/api") || path.starts_with("/api/");
     !is_api || path == "/api/login"
 }
 

@@ -83,7 +83,7 @@ fn router(serving: &Serving) -> Router {
     let shared = Arc::new(Shared {
         scene: Arc::clone(&serving.scene),
         guard: Arc::clone(&serving.guard),
-        readers: Semaphore::new(READERS_MAX),
+        readers: Arc::new(Semaphore::new(READERS_MAX)),
     });
     api::routes()
         .fallback(assets::file)

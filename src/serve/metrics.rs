@@ -1,138 +1,21 @@
 //! `/metrics`: the run in figures for a monitoring system, in OpenMetrics and in the older text form.
 //!
-//! The two differ in how a counter is called where it is described, and in their end. `promtool` and scrapers that do not ask for
-//! OpenMetrics read the older one as what it is and OpenMetrics wrongly, so each gets its own; a library that writes both is not to be had.
-//!
 //! **Always holds.** The figures are those of `/api/state`; nothing here is counted by itself. Times are in seconds and rates in hertz;
 //! every label comes from the configuration, so there are as many series as the configuration has sources, rules and sinks, and
 //! no more.
 //!
 //! **Must not know.** HTTP.
 
-use std::fmt::Write as _;
 use std::sync::atomic::Ordering;
 
+use super::exposition::{Form, Kind, Page};
 use super::scene::Scene;
 use crate::alert::{Order, RuleStanding};
-use crate::latency::{BOUNDS_US, Summary};
 use crate::ledger::SourceReport;
-
-/// Which form is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    OpenMetrics,
-    Text,
-}
-
-impl Form {
-    /// What a scraper asks for. Weights are not looked at: who takes OpenMetrics at all prefers it.
-    pub(super) fn of_accept(accept: Option<&str>) -> Self {
-        let takes = accept.is_some_and(|accept| accept.contains("application/openmetrics-text"));
-        if takes { Self::OpenMetrics } else { Self::Text }
-    }
-
-    pub(super) fn content_type(self) -> &'static str {
-        match self {
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
-        }
-    }
-}
-
-/// A family's kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Counter,
-    Gauge,
-    Histogram,
-}
-
-type Labels<'a> = &'a [(&'a str, &'a str)];
-
-/// The text as it grows.
-struct Page {
-    form: Form,
-    out: String,
-    name: &'static str,
-    suffix: &'static str,
-}
-
-impl Page {
-    /// What follows is of this family.
-    fn family(&mut self, kind: Kind, name: &'static str, help: &str) {
-        let word = match kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        };
-        self.name = name;
-        self.suffix = if kind == Kind::Counter { "_total" } else { "" };
-        let described = match self.form {
-            Form::OpenMetrics => "",
-            Form::Text => self.suffix,
-        };
-        // Writing into a string cannot fail, here and below.
-        let _ = writeln!(self.out, "# HELP {name}{described} {help}");
-        let _ = writeln!(self.out, "# TYPE {name}{described} {word}");
-    }
-
-    fn value(&mut self, labels: Labels<'_>, value: f64) {
-        let suffix = self.suffix;
-        self.sample(suffix, labels, value);
-    }
-
-    #[allow(clippy::cast_precision_loss)]
-    fn count(&mut self, labels: Labels<'_>, count: u64) {
-        self.value(labels, count as f64);
-    }
-
-    fn sample(&mut self, suffix: &str, labels: Labels<'_>, value: f64) {
-        let _ = write!(self.out, "{}{suffix}", self.name);
-        for (place, (name, value)) in labels.iter().enumerate() {
-            let before = if place == 0 { '{' } else { ',' };
-            let _ = write!(self.out, "{before}{name}=\"");
-            for c in value.chars() {
-                match c {
-                    '\\' => self.out.push_str("\\\\"),
-                    '"' => self.out.push_str("\\\""),
-                    '\n' => self.out.push_str("\\n"),
-                    c => self.out.push(c),
-                }
-            }
-            self.out.push('"');
-        }
-        if !labels.is_empty() {
-            self.out.push('}');
-        }
-        let value = if value.is_nan() {
-            "NaN".to_owned()
-        } else {
-            value.to_string()
-        };
-        let _ = writeln!(self.out, " {value}");
-    }
-
-    #[allow(clippy::cast_precision_loss)]
-    fn histogram(&mut self, path: &str, summary: &Summary) {
-        for (bound, below) in BOUNDS_US.iter().zip(summary.below) {
-            let bound = (*bound as f64 / 1e6).to_string();
-            self.sample("_bucket", &[("path", path), ("le", &bound)], below as f64);
-        }
-        let (count, path) = (summary.count as f64, ("path", path));
-        self.sample("_bucket", &[path, ("le", "+Inf")], count);
-        self.sample("_sum", &[path], summary.mean * count / 1e6);
-        self.sample("_count", &[path], count);
-    }
-}
 
 /// All figures. It asks the stage how the rules stand: not to be called where nothing may wait.
 pub(super) fn text(scene: &Scene, form: Form) -> String {
-    let mut page = Page {
-        form,
-        out: String::with_capacity(16 << 10),
-        name: "",
-        suffix: "",
-    };
+    let mut page = Page::new(form);
     run(&mut page, scene);
     sources(&mut page, scene);
     latencies(&mut page, scene);
@@ -140,10 +23,7 @@ pub(super) fn text(scene: &Scene, form: Form) -> String {
     sinks(&mut page, scene);
     alerts(&mut page, scene);
     own(&mut page, scene);
-    if form == Form::OpenMetrics {
-        page.out.push_str("# EOF\n");
-    }
-    page.out
+    page.finish()
 }
 
 #[allow(clippy::cast_precision_loss)]
@@ -506,69 +386,4 @@ fn own(page: &mut Page, scene: &Scene) {
         "Records of the journal that the page passed over, because it was too far behind.",
     );
     page.count(&[], scene.skipped.load(Ordering::Relaxed));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn page(form: Form) -> String {
-        let mut page = Page {
-            form,
-            out: String::new(),
-            name: "",
-            suffix: "",
-        };
-        page.family(Kind::Counter, "kymo_x", "Xs.");
-        page.count(&[("source", "a\"b\\\n")], 3);
-        page.family(Kind::Gauge, "kymo_y", "Ys.");
-        page.value(&[], f64::NAN);
-        page.out
-    }
-
-    #[test]
-    fn a_counter_is_described_as_its_form_wants_it() {
-        let sample = "kymo_x_total{source=\"a\\\"b\\\\\\n\"} 3\n";
-        let gauge = "# HELP kymo_y Ys.\n# TYPE kymo_y gauge\nkymo_y NaN\n";
-        let open = format!("# HELP kymo_x Xs.\n# TYPE kymo_x counter\n{sample}{gauge}");
-        assert_eq!(page(Form::OpenMetrics), open);
-        let text = format!("# HELP kymo_x_total Xs.\n# TYPE kymo_x_total counter\n{sample}{gauge}");
-        assert_eq!(page(Form::Text), text);
-    }
-
-    #[test]
-    fn a_histogram_rises_to_its_count() {
-        let mut latency = crate::latency::Latency::default();
-        for us in [5, 40, 40, 3_000_000] {
-            latency.record_ns(0, us * 1000);
-        }
-        let mut page = Page {
-            form: Form::Text,
-            out: String::new(),
-            name: "kymo_latency_seconds",
-            suffix: "",
-        };
-        page.histogram("p", &latency.summary());
-        for line in [
-            "kymo_latency_seconds_bucket{path=\"p\",le=\"0.00001\"} 1",
-            "kymo_latency_seconds_bucket{path=\"p\",le=\"0.00005\"} 3",
-            "kymo_latency_seconds_bucket{path=\"p\",le=\"1\"} 3",
-            "kymo_latency_seconds_bucket{path=\"p\",le=\"+Inf\"} 4",
-            "kymo_latency_seconds_count{path=\"p\"} 4",
-        ] {
-            assert!(
-                page.out.lines().any(|found| found == line),
-                "{line}\n{}",
-                page.out
-            );
-        }
-    }
-
-    #[test]
-    fn a_scraper_gets_the_form_it_asks_for() {
-        let asked = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;q=0.3";
-        assert_eq!(Form::of_accept(Some(asked)), Form::OpenMetrics);
-        assert_eq!(Form::of_accept(Some("*/*")), Form::Text);
-        assert_eq!(Form::of_accept(None), Form::Text);
-    }
 }

@@ -11,6 +11,7 @@
 
 mod api;
 mod assets;
+mod exposition;
 mod follower;
 mod guard;
 mod http;

@@ -43,6 +43,13 @@ impl Token {
                 "the token of {self:?} has fewer than {TOKEN_CHARS_MIN} characters"
             ));
         }
+        // As a cookie's value must be: RFC 6265, 4.1.1.
+        let fits = |byte: u8| byte.is_ascii_graphic() && !b"\",;\\".contains(&byte);
+        if !token.bytes().all(fits) {
+            return Err(format!(
+                "the token of {self:?} has characters that cannot be sent: letters, digits and -._~+/= can"
+            ));
+        }
         Ok(token)
     }
 }
@@ -89,5 +96,30 @@ impl Default for Options {
             hosts: Vec::new(),
             clients_max: 64,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_could_be_guessed_or_not_be_sent_is_refused() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("token");
+        for (written, is_taken) in [
+            ("0123456789abcdef\n", true),
+            ("  Zm9vYmFyYmF6cXV4+/==  \nmore", true),
+            ("0123456789abcde\n", false),
+            ("", false),
+            ("0123456789abcdef;x\n", false),
+            ("0123456789 abcdef\n", false),
+            ("0123456789abcdef\u{e9}\n", false),
+        ] {
+            std::fs::write(&path, written).expect("a file");
+            let found = Token::File(path.clone()).read();
+            assert_eq!(found.is_ok(), is_taken, "{written:?}: {found:?}");
+        }
+        assert!(Token::File(dir.path().join("none")).read().is_err());
     }
 }

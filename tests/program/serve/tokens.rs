@@ -50,6 +50,7 @@ fn without_a_token_nothing_of_the_run_is_told() {
     for path in [
         "/api/channels",
         "/api/state",
+        "/api",
         "/api/openapi.json",
         "/metrics",
         "/api/events?from_ns=0&to_ns=1",
