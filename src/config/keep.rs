@@ -198,12 +198,10 @@ impl Around<'_> {
             self.section
                 .wrong("before", self.section.span.clone(), &wrong);
         }
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
         RawKeep::Around {
             before: self.before,
             after: self.after,
             rules,
-            frames: (rate_hz * self.before.as_secs_f64()).ceil().max(1.0) as usize,
         }
     }
 }

@@ -180,8 +180,6 @@ pub enum RawKeep {
         after: Duration,
         /// Whose alerts, by place in [`Plan::rules`].
         rules: Vec<usize>,
-        /// Frames that come in the time before.
-        frames: usize,
     },
 }
 

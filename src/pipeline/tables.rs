@@ -133,13 +133,37 @@ fn id(source: usize) -> SourceId {
     SourceId(u16::try_from(source).unwrap_or(u16::MAX))
 }
 
+/// A rule over several lanes waits so long for one of them.
+const JOINED_LATE: Duration = Duration::from_secs(1);
+
 /// What is written down of each lane.
 pub(super) fn keep(plan: &Plan, tables: &[Table]) -> Vec<Vec<Keep>> {
     // Derived sources stand behind those that are read, and are kept.
     let declared = plan.sources.iter().map(|source| Some(&source.keep));
     let declared = declared.chain(std::iter::repeat(None));
-    let of_lane = |lane: &LaneLayout, keep: &plan::Keep, block_frames| match (lane.kind, &keep.raw)
-    {
+    let late_ns = alerts_late_ns(plan);
+    let of_table = |(table, declared): (&Table, Option<&plan::Keep>)| {
+        let lanes = table.layout.lanes.iter();
+        let of_lane = |lane: &LaneLayout| {
+            declared.map_or(Keep::All, |keep| keep_lane(table, lane, keep, late_ns))
+        };
+        lanes.map(of_lane).collect()
+    };
+    tables.iter().zip(declared).map(of_table).collect()
+}
+
+/// How long after its time an alert can be seen, at most.
+fn alerts_late_ns(plan: &Plan) -> i64 {
+    let windows = plan.computed.windows.iter();
+    let window_ns = windows.map(|window| window.options.lateness_ns).max();
+    let derived = plan.computed.derived.iter();
+    let derived = derived.map(|derived| derived.lateness).max();
+    let joined_ns = ns(JOINED_LATE).saturating_add(ns(derived.unwrap_or_default()));
+    joined_ns.saturating_add(window_ns.unwrap_or(0))
+}
+
+fn keep_lane(table: &Table, lane: &LaneLayout, keep: &plan::Keep, late_ns: i64) -> Keep {
+    match (lane.kind, &keep.raw) {
         (Kind::Window, _) if keep.windows => Keep::All,
         (Kind::Window, _) | (Kind::Raw, RawKeep::Nothing) => Keep::Nothing,
         (Kind::Raw, RawKeep::All) | (Kind::Derived, _) => Keep::All,
@@ -149,24 +173,27 @@ pub(super) fn keep(plan: &Plan, tables: &[Table]) -> Vec<Vec<Keep>> {
                 before,
                 after,
                 rules,
-                frames,
             },
-        ) => Keep::Around(AroundOptions {
-            before_ns: ns(*before),
-            after_ns: ns(*after),
-            rules: rules.clone(),
-            channels: lane.columns.len(),
-            block_frames,
-            frames: *frames,
-        }),
-    };
-    let of_table = |(table, declared): (&Table, Option<&plan::Keep>)| {
-        let lanes = table.layout.lanes.iter();
-        lanes
-            .map(|lane| declared.map_or(Keep::All, |keep| of_lane(lane, keep, table.block_frames)))
-            .collect()
-    };
-    tables.iter().zip(declared).map(of_table).collect()
+        ) => {
+            let held_ns = ns(*before).saturating_add(late_ns);
+            // The configuration has seen to it that the rate is known.
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                clippy::cast_precision_loss
+            )]
+            let frames = (table.rate_hz.unwrap_or(1.0) * held_ns as f64 / 1e9).ceil() as usize;
+            Keep::Around(AroundOptions {
+                before_ns: ns(*before),
+                after_ns: ns(*after),
+                late_ns,
+                rules: rules.clone(),
+                channels: lane.columns.len(),
+                block_frames: table.block_frames,
+                frames: frames.max(1),
+            })
+        }
+    }
 }
 
 /// What the stage computes.

@@ -36,13 +36,16 @@ pub struct AroundOptions {
     pub before_ns: i64,
     /// Of the time after the last alert is over, ns.
     pub after_ns: i64,
+    /// An alert may be dated so long before the newest frame, ns: a rule over several lanes waits for the others, a window
+    /// for what is late.
+    pub late_ns: i64,
     /// The rules whose alerts count, by number.
     pub rules: Vec<usize>,
     /// Values in a frame.
     pub channels: usize,
     /// Frames in a block at most.
     pub block_frames: usize,
-    /// Frames that come in the time before, by the source's rate.
+    /// Frames that come in the time before and that of being late, by the source's rate.
     pub frames: usize,
 }
 
@@ -239,7 +242,8 @@ impl Around {
             // It was asked for, and the disk does not keep up: a loss like any other.
             (self.frames > 2 * bound).then_some(GapReason::JournalFull)
         } else {
-            let too_old_ns = self.newest_ns.saturating_sub(self.options.before_ns);
+            let held_ns = self.options.before_ns.saturating_add(self.options.late_ns);
+            let too_old_ns = self.newest_ns.saturating_sub(held_ns);
             let is_past = front.last_ns < too_old_ns || self.frames > bound;
             let is_passed_over = self.held.iter().any(|later| later.is_wanted);
             (is_over || is_past || is_passed_over).then_some(GapReason::NotKept)
@@ -347,15 +351,17 @@ mod tests {
     use super::*;
 
     const MS: i64 = 1_000_000;
+    const LATE_MS: i64 = 30;
 
     fn around(before_ms: i64, after_ms: i64) -> Around {
         Around::new(AroundOptions {
             before_ns: before_ms * MS,
             after_ns: after_ms * MS,
+            late_ns: LATE_MS * MS,
             rules: vec![3, 5],
             channels: 1,
             block_frames: 8,
-            frames: usize::try_from(before_ms).unwrap(),
+            frames: usize::try_from(before_ms + LATE_MS).unwrap(),
         })
     }
 
@@ -478,7 +484,29 @@ mod tests {
         }
         assert!(around.is_crowded());
         assert_eq!(lost + around.frames, 2000);
-        assert!(around.frames <= 2 * (2 * 100 + 16) + 8);
+        assert!(around.frames <= 2 * (2 * 130 + 16) + 8);
+    }
+
+    #[test]
+    fn an_alert_that_is_dated_back_finds_the_time_before_it() {
+        // Seen with the frame at 500 ms, of 475 ms: what another lane held up.
+        let mut around = around(100, 50);
+        let mut first_kept = None;
+        for first in (0..600).step_by(5) {
+            if first == 500 {
+                around.note(3, 475 * MS, true);
+            }
+            if let Some(block) = around.take(block(first, 5), true) {
+                first_kept.get_or_insert(block.first_frame);
+            }
+            while let Some(next) = around.next(true, false) {
+                if let Next::Record(block) = next {
+                    first_kept.get_or_insert(block.first_frame);
+                }
+            }
+        }
+        let first_kept = first_kept.expect("something is kept");
+        assert!((360..=375).contains(&first_kept), "{first_kept}");
     }
 
     #[test]

@@ -39,7 +39,6 @@ fn a_source_keeps_what_it_says() {
         before: Duration::from_secs(5),
         after: Duration::from_secs(1),
         rules: vec![1],
-        frames: 50,
     };
     assert_eq!(plan.sources[2].keep.raw, around);
     let limits = &plan.store.expect("a store").limits;
