@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -46,6 +47,8 @@ const EVENTS_MAX: usize = 5000;
 
 type Answer = Result<Response, Refusal>;
 type Here = State<Arc<Shared>>;
+/// A body, unless it is too long or was cut off.
+type Sent = Result<Bytes, BytesRejection>;
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
     Router::new()
@@ -141,7 +144,7 @@ fn channel_number(shared: &Shared, text: &str) -> Result<usize, Refusal> {
 }
 
 /// The body of a request that changes something.
-fn body<T: DeserializeOwned>(headers: &HeaderMap, bytes: &Bytes) -> Result<T, Refusal> {
+fn body<T: DeserializeOwned>(headers: &HeaderMap, sent: Sent) -> Result<T, Refusal> {
     let kind = headers
         .get(header::CONTENT_TYPE)
         .and_then(|kind| kind.to_str().ok());
@@ -152,7 +155,8 @@ fn body<T: DeserializeOwned>(headers: &HeaderMap, bytes: &Bytes) -> Result<T, Re
         let what = "the content type must be application/json";
         return Err(Refusal(StatusCode::UNSUPPORTED_MEDIA_TYPE, what.to_owned()));
     }
-    serde_json::from_slice(bytes).map_err(|error| bad(format!("the body cannot be read: {error}")))
+    let bytes = sent.map_err(|wrong| Refusal(wrong.status(), wrong.body_text()))?;
+    serde_json::from_slice(&bytes).map_err(|error| bad(format!("the body cannot be read: {error}")))
 }
 
 /// Has something done by a thread that may wait.
@@ -265,8 +269,8 @@ struct Note {
     time_ns: Option<String>,
 }
 
-async fn note(State(shared): Here, headers: HeaderMap, bytes: Bytes) -> Answer {
-    let note: Note = body(&headers, &bytes)?;
+async fn note(State(shared): Here, headers: HeaderMap, sent: Sent) -> Answer {
+    let note: Note = body(&headers, sent)?;
     let time_ns = match note.time_ns {
         Some(text) => Some(
             text.parse::<i64>()
@@ -320,17 +324,17 @@ async fn order(shared: Arc<Shared>, order: Order) -> Answer {
     })
 }
 
-async fn acknowledge(State(shared): Here, headers: HeaderMap, bytes: Bytes) -> Answer {
-    let Named { rule } = body(&headers, &bytes)?;
+async fn acknowledge(State(shared): Here, headers: HeaderMap, sent: Sent) -> Answer {
+    let Named { rule } = body(&headers, sent)?;
     order(shared, Order::Acknowledge { rule }).await
 }
 
-async fn silence(State(shared): Here, headers: HeaderMap, bytes: Bytes) -> Answer {
+async fn silence(State(shared): Here, headers: HeaderMap, sent: Sent) -> Answer {
     let Silence {
         rule,
         for_s,
         reason,
-    } = body(&headers, &bytes)?;
+    } = body(&headers, sent)?;
     if !(1..=SILENCE_MAX_S).contains(&for_s) {
         return Err(bad(format!("`for_s` must be 1 to {SILENCE_MAX_S}")));
     }
@@ -348,8 +352,8 @@ async fn silence(State(shared): Here, headers: HeaderMap, bytes: Bytes) -> Answe
     .await
 }
 
-async fn unsilence(State(shared): Here, headers: HeaderMap, bytes: Bytes) -> Answer {
-    let Named { rule } = body(&headers, &bytes)?;
+async fn unsilence(State(shared): Here, headers: HeaderMap, sent: Sent) -> Answer {
+    let Named { rule } = body(&headers, sent)?;
     order(shared, Order::Unsilence { rule }).await
 }
 
@@ -359,8 +363,8 @@ struct Login {
     token: String,
 }
 
-async fn login(State(shared): Here, headers: HeaderMap, bytes: Bytes) -> Answer {
-    let Login { token } = body(&headers, &bytes)?;
+async fn login(State(shared): Here, headers: HeaderMap, sent: Sent) -> Answer {
+    let Login { token } = body(&headers, sent)?;
     let role = shared.guard.role_of(&token);
     let role = role.ok_or_else(|| {
         Refusal(

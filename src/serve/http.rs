@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
@@ -140,14 +140,13 @@ async fn serve(listener: TcpListener, serving: Serving) {
         };
         let (router, tls) = (router.clone(), serving.tls.clone());
         tokio::spawn(async move {
-            let _permit = permit;
             match tls {
-                None => connection(stream, router).await,
+                None => connection(stream, router, permit).await,
                 Some(tls) => {
                     if let Ok(Ok(stream)) =
                         tokio::time::timeout(HEAD_PATIENCE, tls.accept(stream)).await
                     {
-                        connection(stream, router).await;
+                        connection(stream, router, permit).await;
                     }
                 }
             }
@@ -166,9 +165,18 @@ async fn farewell(scene: &Scene) {
     }
 }
 
-/// One connection, until it ends.
-async fn connection(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, router: Router) {
-    let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+/// A client's place among those there may be, held by its connection and by the WebSocket that may become of it.
+pub(super) type Place = Arc<OwnedSemaphorePermit>;
+
+/// One connection, until it ends or becomes a WebSocket.
+async fn connection(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    permit: OwnedSemaphorePermit,
+) {
+    let place: Place = Arc::new(permit);
+    let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(Arc::clone(&place));
         router.clone().oneshot(request.map(axum::body::Body::new))
     });
     let served = hyper::server::conn::http1::Builder::new()

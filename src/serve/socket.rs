@@ -9,12 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use axum::extract::State;
 use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_code};
+use axum::extract::{Extension, State};
 use axum::response::Response;
 use serde::Deserialize;
 
 use super::api::Shared;
+use super::http::Place;
 use super::pyramid::{COLUMNS_MAX, Pyramid, Series};
 use super::range::CHANNELS_MAX;
 use super::scene::Scene;
@@ -45,13 +46,19 @@ struct Subscription {
     channels: Vec<(usize, Option<(i64, [u64; 2])>)>,
 }
 
-pub(super) async fn live(State(shared): State<Arc<Shared>>, upgrade: WebSocketUpgrade) -> Response {
+pub(super) async fn live(
+    State(shared): State<Arc<Shared>>,
+    Extension(place): Extension<Place>,
+    upgrade: WebSocketUpgrade,
+) -> Response {
     let upgrade = upgrade
         .max_message_size(MESSAGE_BYTES_MAX)
         .max_frame_size(MESSAGE_BYTES_MAX);
     // What a client has not taken is at most one message.
     let upgrade = upgrade.write_buffer_size(0);
     upgrade.on_upgrade(move |socket| async move {
+        // The connection that it came by is over, and its place is still taken.
+        let _place = place;
         let scene = Arc::clone(&shared.scene);
         scene.clients.fetch_add(1, Ordering::Relaxed);
         serve(socket, &scene).await;
