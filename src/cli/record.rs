@@ -10,8 +10,8 @@ use super::{Failure, run};
 #[group(id = "record")]
 #[command(after_help = "\
 A capture is an MCAP file with the bytes of each source as they were read, with their times; what was sent to the devices; \
-events and notes; and the whole configuration. Foxglove and Python's `mcap` open it, and `kymo capture` and `kymo replay` \
-work on it.\n\n\
+events and notes; and the whole configuration. Foxglove and Python's `mcap` open it, and `kymo capture` \
+works on it.\n\n\
 This is a run with its journal, store, rules and sinks; only the recording comes on top. `record = true` in the \
 configuration's [capture] does the same for `kymo run`, and there are its other settings. A disk that is full or fails ends the \
 recording, with exit status 1 at the end, and not the run. What the disk is too slow for is counted in the report and stands as a gap \

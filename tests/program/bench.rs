@@ -38,12 +38,14 @@ fn every_benchmark_checks_its_answer_and_stands_on_the_page() {
     let (all, page) = all();
     let names = [
         "architectures",
+        "capture",
         "decode",
         "idle",
         "interlock",
         "isolation",
         "latency",
         "memory",
+        "page",
         "record",
         "scale",
         "serial",

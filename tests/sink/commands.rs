@@ -6,7 +6,7 @@ use crate::truth::{Place, configuration, kill};
 
 #[test]
 fn without_a_sink_nothing_touches_the_network() {
-    let place = Place::new(CHAMBER);
+    let place = Place::new(&format!("[serve]\nenabled = false\n{CHAMBER}"));
     let run = place.run();
     crate::lab::wait_until("it records", || {
         crate::lab::journal_of(&place.data()).exists()

@@ -29,7 +29,7 @@ pub(super) struct OutputArgs {
 /// Writes part of a capture.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Each source that is open at the beginning of the part begins with its opening there, so the part can be replayed by itself.\n\n\
+Each source that is open at the beginning of the part begins with its opening there, so the part can be read by itself.\n\n\
 Examples:\n  \
 kymo capture cut day.mcap --from 2026-11-23T08:00:00Z --to 2026-11-23T08:05:00Z --output start.mcap\n  \
 kymo capture cut day.mcap --from +10s --to +20s --source imu --output imu.mcap")]
@@ -215,7 +215,7 @@ pub(super) fn merge(args: &MergeArgs) -> Result<(), Failure> {
     let described = joined(&captures, prefix)?;
     if let Err(mistakes) = config::parse("the joined configuration", &described.configuration) {
         note(format!(
-            "the joined configuration has mistakes; replay it with one of your own:\n{mistakes}"
+            "the joined configuration has mistakes; decode it with one of your own:\n{mistakes}"
         ));
     }
     let mut writer = create(&args.output, described)?;

@@ -24,7 +24,7 @@ use crate::stage::calibrate::Calibration;
 #[command(after_help = "\
 One file a source, in the directory that --output names. Frames are decoded, dated and calibrated as they were in the run, \
 by the configuration in the capture or by --config, which may mend what the first had wrong. Windows and derived \
-channels are not computed: `kymo replay` does that.\n\n\
+channels are not computed.\n\n\
 Examples:\n  \
 kymo capture export day.mcap --output day/\n  \
 kymo capture export day.mcap --format parquet --source imu --output day/\n  \
