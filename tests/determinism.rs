@@ -1,5 +1,6 @@
 //! The same samples at any speed, cut into blocks in any way, give the same windows, derived channels and alerts, bit for bit.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -25,11 +26,14 @@ const START_NS: i64 = 4_000_000_000_000_000_000;
 const SECONDS: i64 = 2;
 const BLOCK_FRAMES: usize = 64;
 
+/// A frame's time, and its values bit for bit.
+type Row = (i64, Vec<u64>);
+
 /// What came out: samples by source and lane, and the changes of alerts by rule.
 #[derive(Debug, Default, PartialEq)]
 struct Out {
-    samples: std::collections::BTreeMap<(u16, u8), Vec<(i64, Vec<u64>)>>,
-    alerts: std::collections::BTreeMap<usize, Vec<(i64, &'static str, u64)>>,
+    samples: BTreeMap<(u16, u8), Vec<Row>>,
+    alerts: BTreeMap<usize, Vec<(i64, &'static str, u64)>>,
 }
 
 struct Collect(Arc<Mutex<Out>>);
@@ -107,9 +111,9 @@ fn play(mut sender: LaneSender, source: SourceId, seed: u64, speed: f64) {
         index += count;
         if speed > 0.0 {
             let due = Duration::from_secs_f64((index * period_ns) as f64 / 1e9 / speed);
-            std::thread::sleep(due.saturating_sub(started.elapsed()));
+            std::thread::park_timeout(due.saturating_sub(started.elapsed()));
         } else if random.u8(..) < 8 {
-            std::thread::sleep(Duration::from_micros(random.u64(..400)));
+            std::thread::park_timeout(Duration::from_micros(random.u64(..400)));
         }
         sender.push(block);
     }
@@ -321,8 +325,7 @@ fn played(seed: u64, speed: f64) -> Out {
         outcome.computed,
         kymo::stage::computed::ComputedCounts::default()
     );
-    let out = std::mem::take(&mut *out.lock().expect("all threads have ended"));
-    out
+    std::mem::take(&mut *out.lock().expect("all threads have ended"))
 }
 
 #[test]

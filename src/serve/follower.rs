@@ -122,12 +122,8 @@ impl Follower {
                 Next::End => return Ok(count),
             };
             match record.kind {
-                Some(Kind::Block) => {
-                    // One that cannot be read is the journal's business, and told by those who need it.
-                    if self.block.decode(record.payload).is_ok() {
-                        self.show();
-                    }
-                }
+                // One that cannot be read is the journal's business, and told by those who need it.
+                Some(Kind::Block) if self.block.decode(record.payload).is_ok() => self.show(),
                 Some(Kind::Event) => self.scene.event(record.source, record.payload),
                 _ => {}
             }

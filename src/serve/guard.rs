@@ -65,7 +65,7 @@ impl Guard {
     /// If one cannot be read, or none is there where there must be one.
     pub(super) fn new(options: &Options, bound: SocketAddr) -> Result<Self, String> {
         let read = |token: &Option<super::options::Token>| {
-            token.as_ref().map(|token| token.read()).transpose()
+            token.as_ref().map(super::options::Token::read).transpose()
         };
         let (reader, operator) = (read(&options.reader)?, read(&options.operator)?);
         if !bound.ip().is_loopback() && reader.is_none() && operator.is_none() {

@@ -338,13 +338,16 @@ fn sinks(page: &mut Page, scene: &Scene) {
     }
 }
 
+/// A figure of a rule: its name, what it says, and whether it is so.
+type RuleFigure = (&'static str, &'static str, fn(&RuleStanding) -> bool);
+
 fn alerts(page: &mut Page, scene: &Scene) {
     if scene.setup.rules.is_empty() {
         return;
     }
     // A stage that does not answer in time is behind: then there are no figures, rather than old ones.
     let standings = scene.setup.control.order(Order::List).unwrap_or_default();
-    let figures: [(&str, &str, fn(&RuleStanding) -> bool); 3] = [
+    let figures: [RuleFigure; 3] = [
         (
             "kymo_alert_active",
             "1: it has fired, and has not cleared.",

@@ -37,13 +37,16 @@ struct Wish {
     width: usize,
 }
 
+/// A column that was sent: its number, and the bits of its lowest and highest value.
+type Sent = (i64, [u64; 2]);
+
 /// A wish that can be granted, and how much of it was.
 struct Subscription {
     id: u32,
     level: usize,
     span_ns: i64,
     /// With the columns sent last of each: the last number, and its values.
-    channels: Vec<(usize, Option<(i64, [u64; 2])>)>,
+    channels: Vec<(usize, Option<Sent>)>,
 }
 
 pub(super) async fn live(

@@ -43,7 +43,7 @@ fn range_after(browser: &Browser, before: (f64, f64)) -> (f64, f64) {
 
 /// Seconds of the day, as the page writes a time.
 fn of_day(clock: &str) -> f64 {
-    let parts = clock.split(':').map(|part| part.parse::<f64>());
+    let parts = clock.split(':').map(str::parse::<f64>);
     parts.fold(0.0, |seconds, part| seconds * 60.0 + part.expect("a time"))
 }
 
