@@ -49,7 +49,7 @@ kymo bench sink               line protocol alone, and the journal → influxd, 
 kymo bench architectures      polling, threads with queues, and lanes with an async stage, on the same work\n  \
 kymo bench scale              1 to 1,000 sources, 1 to 100,000 channels\n  \
 kymo bench idle               the shipped configuration's slow sources: what waiting costs\n  \
-kymo bench all                every one of them, into BENCHMARKS.md: some six minutes")]
+kymo bench all                every one of them, into BENCHMARKS.md: ten minutes and more")]
 pub(super) struct Args {
     /// Which one.
     #[arg(value_enum)]
