@@ -4,7 +4,7 @@
 //!
 //! **Always holds.** Every byte that a reader read is counted once: as recorded when it is on disk, or as not recorded. A disk that
 //! fails ends the recording, with an event and in the report; the run goes on. No more is waiting than the buffers,
-//! [`EVENTS_MAX`] events and a chunk.
+//! `EVENTS_MAX` events and a chunk.
 //!
 //! **Must not know.** What the bytes mean, and who stops the run.
 
