@@ -164,6 +164,8 @@ fn a_writer_of_a_fifo_may_leave_and_another_come() {
     std::fs::write(&path, lines(0..10)).expect("it is written");
     frames(&lab, 10);
     lab.wait_for("connected");
+    // A writer that comes before the other's leaving was seen is no other writer.
+    lab.wait_for("disconnected");
     let mut next = std::fs::OpenOptions::new()
         .write(true)
         .open(&path)
