@@ -21,6 +21,8 @@ mod polled;
 pub mod scpi;
 pub mod ubx;
 
+pub use polled::WAIT_LIMITS;
+
 use crate::frames::Frames;
 
 /// Turns bytes into frames.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kymo_drivers::protocol::Options;
 use kymo_drivers::protocol::modbus::{self, Channel, Framing, Order, Scalar, Table};
+use kymo_drivers::protocol::{Options, WAIT_LIMITS};
 
 use super::Places;
 use crate::config::section::Section;
@@ -15,9 +15,6 @@ struct Defaults {
     table: Option<Table>,
     order: Option<String>,
 }
-
-/// The waits that can be asked for.
-const WAITS: (Duration, Duration) = (Duration::from_millis(1), modbus::WAIT_MAX);
 
 pub(super) fn read(
     section: &Section<'_>,
@@ -38,8 +35,8 @@ pub(super) fn read(
             ns_per_byte,
         },
     };
-    let cycle = places.noted("cycle", section.need("cycle", duration(WAITS)));
-    let timeout = places.noted("timeout", section.get("timeout", duration(WAITS)));
+    let cycle = places.noted("cycle", section.need("cycle", duration(WAIT_LIMITS)));
+    let timeout = places.noted("timeout", section.get("timeout", duration(WAIT_LIMITS)));
     let retries = section.get("retries", integer(0..=10));
     let registers_max = section.get("registers_max", integer(1..=modbus::REGISTERS_MAX.into()));
     let registers_max = places.noted("registers_max", registers_max);

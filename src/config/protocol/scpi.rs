@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use kymo_drivers::protocol::Options;
 use kymo_drivers::protocol::scpi::{self, Channel, Identity, Query, Sample, Waveform};
+use kymo_drivers::protocol::{Options, WAIT_LIMITS};
 use toml::de::DeValue;
 
 use super::Places;
@@ -12,16 +12,13 @@ use crate::config::values::{
     Wrong, any_number, choice, duration, flag, integer, messages, number, text,
 };
 
-/// The waits that can be asked for.
-const WAITS: (Duration, Duration) = (Duration::from_millis(1), scpi::WAIT_MAX);
-
 pub(super) fn read(
     section: &Section<'_>,
     channels: &[(Section<'_>, String)],
     places: &mut Places,
 ) -> Option<Options> {
-    let cycle = places.noted("cycle", section.need("cycle", duration(WAITS)));
-    let timeout = places.noted("timeout", section.get("timeout", duration(WAITS)));
+    let cycle = places.noted("cycle", section.need("cycle", duration(WAIT_LIMITS)));
+    let timeout = places.noted("timeout", section.get("timeout", duration(WAIT_LIMITS)));
     let (backoff_first, backoff_max) = super::backoff(section, places);
     let terminator = places.noted("terminator", section.get("terminator", line_end));
     let identity = identity(section, places);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::protocol::OptionsError;
+use crate::protocol::polled::wait_mistakes;
 
 /// How requests and answers are wrapped.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -247,34 +248,18 @@ pub struct Options {
 pub const REGISTERS_MAX: u16 = 125;
 /// Bits that an answer can hold, by the standard.
 pub const BITS_MAX: u16 = 2000;
-/// The longest cycle, time-out and back-off: a day.
-pub const WAIT_MAX: Duration = Duration::from_secs(86_400);
 
 impl Options {
     /// Every mistake in it.
     pub(super) fn mistakes(&self) -> Vec<OptionsError> {
-        let mut mistakes = Vec::new();
+        let backoff = (self.backoff_first, self.backoff_max);
+        let mut mistakes: Vec<_> = wait_mistakes(self.cycle, self.timeout, backoff).collect();
         let mut mistake = |part: &str, what: String| {
             mistakes.push(OptionsError {
                 part: part.to_owned(),
                 what,
             });
         };
-        let waits = [
-            ("cycle", self.cycle),
-            ("timeout", self.timeout),
-            ("backoff", self.backoff_first),
-            ("backoff", self.backoff_max),
-        ];
-        for (part, wait) in waits {
-            if wait < Duration::from_millis(1) || wait > WAIT_MAX {
-                mistake(part, format!("{wait:?}: 1 ms to a day is possible"));
-            }
-        }
-        if self.backoff_max < self.backoff_first {
-            let what = "the longest wait is shorter than the first".to_owned();
-            mistake("backoff", what);
-        }
         if !(1..=REGISTERS_MAX).contains(&self.registers_max) {
             let what = format!("an answer holds 1 to {REGISTERS_MAX} registers");
             mistake("registers_max", what);

@@ -8,7 +8,7 @@
 
 use super::options::Options;
 use super::plan::Request;
-use crate::protocol::polled::{Waits, ns};
+use crate::protocol::polled::{Cycles, Waits, ns};
 
 /// What is to be done next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) enum Next {
 
 #[derive(Debug)]
 pub(super) struct Turns {
-    cycle_ns: i64,
+    cycles: Cycles,
     /// What a probe of a dead unit may cost.
     probe_ns: i64,
     retries: u8,
@@ -36,15 +36,10 @@ pub(super) struct Turns {
     unit_of: Vec<usize>,
     /// In how many cycles each request is sent once.
     every: Vec<u32>,
-    /// The number of the next cycle, and when it begins.
-    cycle: u64,
-    next_cycle_ns: i64,
     is_open: bool,
     /// A cycle has ended whose frame was not given.
     is_done: bool,
     probe: Option<usize>,
-    left_out: u64,
-    left_out_told: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -72,7 +67,7 @@ impl Turns {
     pub(super) fn new(requests: &[Request], options: &Options) -> Self {
         let units = requests.iter().map(|r| r.unit_place + 1).max().unwrap_or(0);
         Self {
-            cycle_ns: ns(options.cycle).max(1),
+            cycles: Cycles::new(options.cycle),
             probe_ns: ns(options.timeout),
             retries: options.retries,
             waits: Waits::new(options.backoff_first, options.backoff_max),
@@ -89,13 +84,9 @@ impl Turns {
             strays: vec![None; requests.len()],
             unit_of: requests.iter().map(|r| r.unit_place).collect(),
             every: requests.iter().map(|r| r.every.max(1)).collect(),
-            cycle: 0,
-            next_cycle_ns: 0,
             is_open: false,
             is_done: false,
             probe: None,
-            left_out: 0,
-            left_out_told: false,
         }
     }
 
@@ -104,12 +95,13 @@ impl Turns {
         self.turns.fill(Turn::Over);
         self.strays.fill(None);
         (self.is_open, self.is_done, self.probe) = (false, false, None);
-        (self.left_out, self.left_out_told) = (0, false);
+        self.cycles.reset();
     }
 
     /// The first cycle begins.
     pub(super) fn start(&mut self, now_ns: i64) {
-        (self.cycle, self.next_cycle_ns) = (0, now_ns);
+        self.cycles.reset();
+        self.cycles.start(now_ns);
     }
 
     /// Whether a cycle has ended since this was last asked.
@@ -119,15 +111,15 @@ impl Turns {
 
     /// How many cycles were left out; once after each opening.
     pub(super) fn take_left_out(&mut self) -> Option<u64> {
-        let is_new = self.left_out > 0 && !self.left_out_told;
-        self.left_out_told |= is_new;
-        is_new.then_some(self.left_out)
+        self.cycles.take_left_out()
     }
 
     /// Nothing is under way: what is next?
     pub(super) fn next(&mut self, now_ns: i64) -> Next {
-        if !self.is_open && now_ns >= self.next_cycle_ns {
-            self.begin(now_ns);
+        if !self.is_open
+            && let Some(cycle) = self.cycles.begin(now_ns)
+        {
+            self.begin(cycle);
             if self.is_done {
                 // Nobody is there to be asked: its frame comes first.
                 return Next::Wait(now_ns);
@@ -139,14 +131,7 @@ impl Turns {
         self.next_probe(now_ns)
     }
 
-    fn begin(&mut self, now_ns: i64) {
-        let left_out = ((now_ns - self.next_cycle_ns) / self.cycle_ns).max(0);
-        self.left_out += left_out.unsigned_abs();
-        self.cycle += left_out.unsigned_abs();
-        self.next_cycle_ns = (self.next_cycle_ns)
-            .saturating_add(left_out.saturating_add(1).saturating_mul(self.cycle_ns));
-        let cycle = self.cycle;
-        self.cycle += 1;
+    fn begin(&mut self, cycle: u64) {
         let mut is_any_read = false;
         for (request, turn) in self.turns.iter_mut().enumerate() {
             let is_read = cycle.is_multiple_of(u64::from(self.every[request]));
@@ -197,12 +182,13 @@ impl Turns {
 
     /// The unit that is down and has waited longest, if there is time for it.
     fn next_probe(&mut self, now_ns: i64) -> Next {
-        let mut soonest_ns = self.next_cycle_ns;
+        let next_cycle_ns = self.cycles.next_ns().unwrap_or(now_ns);
+        let mut soonest_ns = next_cycle_ns;
         let mut best: Option<(i64, usize)> = None;
         for (place, unit) in self.units.iter().enumerate() {
             let Some(down) = unit.down else { continue };
             let due_ns = down.asked_again_ns;
-            let fits = now_ns.saturating_add(self.probe_ns) <= self.next_cycle_ns;
+            let fits = now_ns.saturating_add(self.probe_ns) <= next_cycle_ns;
             let has_waited = now_ns >= due_ns.saturating_add(self.waits.max_ns());
             if now_ns < due_ns {
                 soonest_ns = soonest_ns.min(due_ns);
@@ -214,7 +200,7 @@ impl Turns {
             best.and_then(|(_, place)| self.unit_of.iter().position(|unit| *unit == place));
         match request {
             Some(request) if self.ready_ns(request, now_ns) > now_ns => {
-                Next::Wait(self.ready_ns(request, now_ns).min(self.next_cycle_ns))
+                Next::Wait(self.ready_ns(request, now_ns).min(next_cycle_ns))
             }
             Some(request) => {
                 self.probe = Some(request);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::protocol::OptionsError;
+use crate::protocol::polled::wait_mistakes;
 
 /// What the instrument must say it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,34 +123,18 @@ pub struct Options {
 pub const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// The longest message to an instrument.
 pub const MESSAGE_BYTES_MAX: usize = 4096;
-/// The longest wait that can be asked for: a day.
-pub const WAIT_MAX: Duration = Duration::from_secs(86_400);
 
 impl Options {
     /// Every mistake in it.
     pub(super) fn mistakes(&self) -> Vec<OptionsError> {
-        let mut mistakes = Vec::new();
+        let backoff = (self.backoff_first, self.backoff_max);
+        let mut mistakes: Vec<_> = wait_mistakes(self.cycle, self.timeout, backoff).collect();
         let mut mistake = |part: &str, what: String| {
             mistakes.push(OptionsError {
                 part: part.to_owned(),
                 what,
             });
         };
-        let waits = [
-            ("cycle", self.cycle),
-            ("timeout", self.timeout),
-            ("backoff", self.backoff_first),
-            ("backoff", self.backoff_max),
-        ];
-        for (part, wait) in waits {
-            if wait < Duration::from_millis(1) || wait > WAIT_MAX {
-                mistake(part, format!("{wait:?}: 1 ms to a day is possible"));
-            }
-        }
-        if self.backoff_max < self.backoff_first {
-            let what = "the longest wait is shorter than the first".to_owned();
-            mistake("backoff", what);
-        }
         if !matches!(self.terminator.as_str(), "\n" | "\r\n" | "\r") {
             let what = "a message ends with \"\\n\", \"\\r\\n\" or \"\\r\"".to_owned();
             mistake("terminator", what);

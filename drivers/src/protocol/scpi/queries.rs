@@ -7,7 +7,7 @@
 
 use super::answer::number;
 use super::options::Options;
-use crate::protocol::polled::{Waits, ns};
+use crate::protocol::polled::{Cycles, Waits};
 
 /// What is to be done next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,15 +21,10 @@ pub(super) enum Next {
 #[derive(Debug)]
 pub(super) struct Queries {
     queries: Vec<Query>,
-    cycle_ns: i64,
+    cycles: Cycles,
     waits: Waits,
-    cycle: u64,
-    /// `None`: no cycle has begun since the link was opened.
-    next_cycle_ns: Option<i64>,
     is_open: bool,
     is_done: bool,
-    left_out: u64,
-    left_out_told: bool,
 }
 
 #[derive(Debug)]
@@ -64,14 +59,10 @@ impl Queries {
         });
         Self {
             queries: queries.collect(),
-            cycle_ns: ns(options.cycle).max(1),
+            cycles: Cycles::new(options.cycle),
             waits: Waits::new(options.backoff_first, options.backoff_max),
-            cycle: 0,
-            next_cycle_ns: None,
             is_open: false,
             is_done: false,
-            left_out: 0,
-            left_out_told: false,
         }
     }
 
@@ -79,9 +70,8 @@ impl Queries {
         for query in &mut self.queries {
             (query.is_due, query.left_out) = (false, None);
         }
-        (self.cycle, self.next_cycle_ns) = (0, None);
+        self.cycles.reset();
         (self.is_open, self.is_done) = (false, false);
-        (self.left_out, self.left_out_told) = (0, false);
     }
 
     pub(super) fn text(&self, query: usize) -> &str {
@@ -105,42 +95,31 @@ impl Queries {
 
     /// How many cycles were left out; once after each opening.
     pub(super) fn take_left_out(&mut self) -> Option<u64> {
-        let is_new = self.left_out > 0 && !self.left_out_told;
-        self.left_out_told |= is_new;
-        is_new.then_some(self.left_out)
+        self.cycles.take_left_out()
     }
 
     pub(super) fn next(&mut self, now_ns: i64) -> Next {
-        let next_cycle_ns = *self.next_cycle_ns.get_or_insert(now_ns);
-        if !self.is_open && now_ns >= next_cycle_ns {
-            self.begin(now_ns, next_cycle_ns, true);
+        self.cycles.start(now_ns);
+        if !self.is_open {
+            self.begin(now_ns, true);
         }
         match self.queries.iter().position(|query| query.is_due) {
             Some(query) => Next::Ask(query),
-            None => Next::Wait(self.next_cycle_ns.unwrap_or(now_ns)),
+            None => Next::Wait(self.cycles.next_ns().unwrap_or(now_ns)),
         }
     }
 
     /// Lets the cycles that are due go by; returns when the next is.
     pub(super) fn pass(&mut self, now_ns: i64) -> i64 {
-        match self.next_cycle_ns {
-            Some(next_ns) if now_ns >= next_ns => {
-                self.begin(now_ns, next_ns, false);
-                self.next_cycle_ns.unwrap_or(i64::MAX)
-            }
-            Some(next_ns) => next_ns,
-            None => i64::MAX,
-        }
+        self.begin(now_ns, false);
+        self.cycles.next_ns().unwrap_or(i64::MAX)
     }
 
-    fn begin(&mut self, now_ns: i64, next_cycle_ns: i64, is_asked: bool) {
-        let left_out = ((now_ns - next_cycle_ns) / self.cycle_ns).max(0);
-        self.left_out += left_out.unsigned_abs();
-        self.cycle += left_out.unsigned_abs();
-        let step = left_out.saturating_add(1).saturating_mul(self.cycle_ns);
-        self.next_cycle_ns = Some(next_cycle_ns.saturating_add(step));
-        let cycle = self.cycle;
-        self.cycle += 1;
+    /// Begins the cycle that is due, if one is.
+    fn begin(&mut self, now_ns: i64, is_asked: bool) {
+        let Some(cycle) = self.cycles.begin(now_ns) else {
+            return;
+        };
         for query in &mut self.queries {
             let is_read = cycle.is_multiple_of(u64::from(query.every));
             let is_left_out = query.left_out.is_some_and(|(_, until)| now_ns < until);
