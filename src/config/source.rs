@@ -112,11 +112,6 @@ pub(super) fn read<'a>(
             .found
             .add(span, &what, "too large a block", Some(&help));
     }
-    let age = if priority == Priority::Critical {
-        Duration::ZERO
-    } else {
-        Duration::from_millis(5)
-    };
     let (time, plans) = timing::read(
         section,
         protocol.as_ref(),
@@ -125,6 +120,10 @@ pub(super) fn read<'a>(
         plans,
     );
     section.finish();
+    let nominal_hz = rate_hz
+        .map(|rate| rate.value)
+        .or(protocol.as_ref().and_then(|protocol| protocol.rate_hz));
+    let age = default_block_age(priority, nominal_hz);
     let plan = match (link, protocol, plans) {
         (Some(link), Some(protocol), Some(channels)) => Some(Source {
             name: section.name().to_owned(),
@@ -132,7 +131,7 @@ pub(super) fn read<'a>(
             protocol: protocol.options,
             commands,
             channels,
-            rate_hz: rate_hz.map(|rate| rate.value).or(protocol.rate_hz),
+            rate_hz: nominal_hz,
             frame_bytes: protocol.frame_bytes,
             overflow: overflow.map_or(Overflow::Block, |overflow| overflow.value),
             lane_blocks: blocks(lane_blocks, 256),
@@ -151,6 +150,18 @@ pub(super) fn read<'a>(
         plan,
     };
     (read, keep)
+}
+
+/// How long a frame waits for others in its block, unless the configuration says. Where none or one would join it in
+/// that time, it would wait for nothing.
+fn default_block_age(priority: Priority, rate_hz: Option<f64>) -> Duration {
+    const AGE: Duration = Duration::from_millis(5);
+    let is_slow = rate_hz.is_some_and(|rate_hz| rate_hz * AGE.as_secs_f64() < 2.0);
+    if priority == Priority::Critical || is_slow {
+        Duration::ZERO
+    } else {
+        AGE
+    }
 }
 
 fn reconnect(section: &Section<'_>) -> ReconnectOptions {

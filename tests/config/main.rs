@@ -55,6 +55,11 @@ fn the_shipped_configuration_is_right() {
     assert_eq!(imu.channels[3].quantum, Some((0.015_258_789_062_5, 0.0)));
     assert_eq!(imu.block_age, Duration::from_millis(5));
     let furnace = &plan.sources[2];
+    assert_eq!(
+        furnace.block_age,
+        Duration::ZERO,
+        "at 100 Hz no other frame would join it in 5 ms"
+    );
     let junction = match &furnace.channels[0].calibration {
         Calibration::Thermocouple { cold_junction, .. } => *cold_junction,
         other => panic!("{other:?}"),
