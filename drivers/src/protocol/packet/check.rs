@@ -1,5 +1,7 @@
 //! A declaration, checked and compiled: what the decoders ask of a packet.
 
+use std::ops::Range;
+
 use super::checksum::{Engine, unsigned};
 use super::options::{
     ByteOrder, Constant, Counter, Field, Framing, Length, Options, Scalar, Timestamp,
@@ -18,55 +20,57 @@ pub(super) struct Shape {
     /// Frames in a packet.
     pub(super) frames: usize,
     pub(super) timestamp: Option<Timestamp>,
-    constants: Vec<Constant>,
+    pub(super) constants: Vec<Constant>,
     pub(super) counter: Option<CounterShape>,
-    length: Length,
+    pub(super) length: Length,
     pub(super) length_max: usize,
     /// Bytes from which the length can be told.
     pub(super) header: usize,
-    checksum: Option<ChecksumShape>,
+    pub(super) checksum: Option<ChecksumShape>,
     /// The shortest packet that holds every field, the counter, the timestamp, the constants, and the checksum.
     length_min: usize,
 }
 
-struct ChecksumShape {
-    engine: Engine,
-    from: i64,
-    to: i64,
-    at: i64,
-    width: usize,
-    order: ByteOrder,
+pub(super) struct ChecksumShape {
+    pub(super) engine: Engine,
+    pub(super) from: i64,
+    pub(super) to: i64,
+    pub(super) at: i64,
+    pub(super) width: usize,
+    pub(super) order: ByteOrder,
 }
 
 pub(super) struct CounterShape {
-    at: usize,
-    width: usize,
-    order: ByteOrder,
+    pub(super) at: usize,
+    pub(super) width: usize,
+    pub(super) order: ByteOrder,
     /// `None`: 2 to the 64.
     modulus: Option<u64>,
 }
 
 impl CounterShape {
     pub(super) fn read(&self, packet: &[u8]) -> u64 {
-        let bytes = packet
-            .get(self.at..self.at + self.width)
-            .unwrap_or_default();
-        // The usual widths without a loop: it is read twice for every packet.
-        let count = match (bytes, self.order) {
-            (&[byte], _) => u64::from(byte),
-            (&[low, high], ByteOrder::Little) | (&[high, low], ByteOrder::Big) => {
-                u64::from(u16::from_le_bytes([low, high]))
-            }
-            _ => unsigned(bytes, self.order),
-        };
+        self.reduced(self.raw(packet))
+    }
+
+    /// The number that stands there.
+    pub(super) fn raw(&self, packet: &[u8]) -> u64 {
+        let bytes = packet.get(self.at..self.at + self.width);
+        unsigned(bytes.unwrap_or_default(), self.order)
+    }
+
+    /// The count that a number stands for.
+    #[inline]
+    pub(super) fn reduced(&self, raw: u64) -> u64 {
         match self.modulus {
             // A division for every packet would be a tenth of its cost.
-            Some(modulus) if count >= modulus => count % modulus,
-            _ => count,
+            Some(modulus) if raw >= modulus => raw % modulus,
+            _ => raw,
         }
     }
 
     /// Packets missing between two counts; `None` if that cannot be known.
+    #[inline]
     pub(super) fn missing(&self, last: u64, now: u64) -> Option<u64> {
         let step = match self.modulus {
             None => now.wrapping_sub(last),
@@ -215,15 +219,9 @@ impl Shape {
         let Some(checksum) = &self.checksum else {
             return true;
         };
-        let from = resolve(checksum.from, packet.len());
-        let to = if checksum.to == 0 {
-            packet.len()
-        } else {
-            resolve(checksum.to, packet.len())
-        };
-        let at = resolve(checksum.at, packet.len());
+        let (covered, at) = checksum.places(packet.len());
         let (Some(covered), Some(found)) =
-            (packet.get(from..to), packet.get(at..at + checksum.width))
+            (packet.get(covered), packet.get(at..at + checksum.width))
         else {
             return false;
         };
@@ -249,7 +247,7 @@ impl ChecksumShape {
 }
 
 /// An offset from the start, or, below zero, from the end.
-fn resolve(offset: i64, length: usize) -> usize {
+pub(super) fn resolve(offset: i64, length: usize) -> usize {
     let size = usize::try_from(offset.unsigned_abs()).unwrap_or(usize::MAX);
     if offset < 0 {
         length.saturating_sub(size)
@@ -401,13 +399,13 @@ impl Mistakes {
         } else {
             length_max
         };
-        let from = resolve(checksum.from, total);
-        let to = if checksum.to == 0 {
-            total
-        } else {
-            resolve(checksum.to, total)
-        };
-        let at = resolve(checksum.at, total);
+        let (
+            Range {
+                start: from,
+                end: to,
+            },
+            at,
+        ) = shape.places(total);
         if at + width > total {
             self.add(
                 "checksum",

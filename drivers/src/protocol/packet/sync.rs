@@ -93,21 +93,20 @@ impl Sync {
         start: usize,
         out: &mut Frames,
     ) -> usize {
-        let mut at = start;
-        let mut stride = 0;
-        let mut left = out.room() / shape.frames;
-        while left > 0
-            && let Candidate::Good(length) = self.candidate(shape, &input[at..])
-            && (stride == 0 || stride == length)
-        {
-            let packet = &input[at..at + length];
-            if !stream.started || stream.loss(shape, packet).is_some() {
-                break;
-            }
-            stream.good(shape, packet, None, out);
-            (stride, at, left) = (length, at + length, left - 1);
+        let Some(stride) = self.length(shape, &input[start..]) else {
+            return start;
+        };
+        let first = &input[start..start + stride];
+        // What came before a first packet, and what was lost in front of one, is for the slower way to tell.
+        if !stream.started || stream.loss(shape, first).is_some() {
+            return start;
         }
+        let most = out.room() / shape.frames;
+        let needle = self.finder.needle();
+        let good = shape.run(needle, &input[start..], stride, most, stream.counter);
+        let at = start + good * stride;
         if at > start {
+            stream.good(shape, &input[at - stride..at], None, out);
             append(
                 shape,
                 &input[start..at],
@@ -118,6 +117,13 @@ impl Sync {
             );
         }
         at
+    }
+
+    /// The length of the packet that seems to begin here, if all of it is there.
+    fn length(&self, shape: &Shape, input: &[u8]) -> Option<usize> {
+        let header = input.get(..shape.header.max(self.finder.needle().len()))?;
+        let length = shape.length(header)?;
+        (length <= input.len()).then_some(length)
     }
 
     fn candidate(&self, shape: &Shape, input: &[u8]) -> Candidate {
