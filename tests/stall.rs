@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kymo::alert::Alert;
 use kymo::clock::Clock;
@@ -149,8 +149,17 @@ fn run(overflow: Overflow, full: bool) -> (Ledger, u64, Arrived) {
             std::thread::spawn(move || flood(sender, &ledger, source, blocks))
         })
         .collect();
-    // Long enough for the lanes to fill; the sums below do not depend on it.
-    std::thread::park_timeout(Duration::from_millis(50));
+    // Until the flood's lane is full: then it drops, or waits.
+    let flooded = ledger.source(FLOOD);
+    let is_full = || match overflow {
+        Overflow::Block => flooded.acquired() >= (DEPTH * FRAMES) as u64,
+        _ => flooded.dropped() > 0,
+    };
+    let started = Instant::now();
+    while !is_full() {
+        assert!(started.elapsed() < Duration::from_secs(60), "no flood came");
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
     stalled.store(false, Ordering::SeqCst);
     gate.signal();
     for producer in producers {

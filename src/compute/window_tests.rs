@@ -281,6 +281,49 @@ fn a_window_is_closed_by_the_watermark_after_its_lateness() {
     assert_eq!(ends, [100, 200]);
 }
 
+/// As between two runs whose clock was set back: what is behind a window that was told is left out and counted, what is within its
+/// lateness is taken, and nothing is told twice.
+#[test]
+fn time_that_steps_back_reopens_no_window() {
+    for lateness_ns in [0, 150] {
+        let mut windows = Windows::new(
+            Options {
+                lateness_ns,
+                ..options(Span::Time {
+                    length: 200,
+                    hop: 100,
+                })
+            },
+            1,
+        );
+        let mut rows: Vec<(i64, f64)> = Vec::new();
+        let mut feed = |windows: &mut Windows, times: &[i64]| {
+            let ones = vec![1.0; times.len()];
+            windows.push(
+                times,
+                |_| &ones,
+                [].into_iter(),
+                |end, row| rows.push((end, row[0])),
+            );
+        };
+        feed(&mut windows, &[10, 20, 110, 310]);
+        // Back by two hundred, and on from there.
+        feed(&mut windows, &[120, 130]);
+        feed(&mut windows, &[250, 260, 420, 430]);
+        windows.finish(|end, row| rows.push((end, row[0])));
+        let ends: Vec<i64> = rows.iter().map(|(end, _)| *end).collect();
+        assert_eq!(ends, [100, 200, 300, 400, 500], "{rows:?}");
+        let counts: Vec<f64> = rows.iter().map(|(_, count)| *count).collect();
+        if lateness_ns == 0 {
+            assert_eq!(windows.late_frames(), 4);
+            assert_eq!(counts, [2.0, 3.0, 1.0, 1.0, 3.0]);
+        } else {
+            assert_eq!(windows.late_frames(), 0);
+            assert_eq!(counts, [2.0, 5.0, 5.0, 3.0, 3.0]);
+        }
+    }
+}
+
 #[test]
 fn a_pause_of_a_year_gives_no_windows_and_takes_no_time() {
     let mut windows = Windows::new(

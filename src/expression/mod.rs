@@ -21,6 +21,7 @@
 mod call;
 mod check;
 mod error;
+mod functions;
 mod program;
 mod state;
 #[cfg(test)]
@@ -29,8 +30,8 @@ mod token;
 mod tree;
 mod unit;
 
-pub use call::functions;
 pub use error::ExpressionError;
+pub use functions::functions;
 pub use unit::Unit;
 
 use check::{Checker, Type};

@@ -22,6 +22,7 @@ use tokio::sync::Semaphore;
 use super::exposition::Form;
 use super::guard::{Guard, Refusal, Role};
 use super::pyramid::COLUMNS_MAX;
+use super::query::{Query, bad};
 use super::range::{self, CHANNELS_MAX, Span};
 use super::scene::Scene;
 use super::{metrics, socket, state, wire};
@@ -72,75 +73,8 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/ready", get(ready))
 }
 
-fn bad(what: impl Into<String>) -> Refusal {
-    Refusal(StatusCode::BAD_REQUEST, what.into())
-}
-
 fn ok(value: Value) -> Response {
     Json(value).into_response()
-}
-
-/// The parameters of a request, each once and each known.
-struct Query(Vec<(String, String)>);
-
-impl Query {
-    fn read(text: Option<String>, known: &[&str]) -> Result<Self, Refusal> {
-        let text = text.unwrap_or_default();
-        let mut pairs: Vec<(String, String)> = Vec::new();
-        for (key, value) in form_urlencoded::parse(text.as_bytes()) {
-            if !known.contains(&key.as_ref()) {
-                let shown: String = key.chars().take(64).collect();
-                return Err(bad(format!(
-                    "`{shown}` is not known; known are {}",
-                    known.join(", ")
-                )));
-            }
-            if pairs.iter().any(|(other, _)| *other == key) {
-                return Err(bad(format!("`{key}` is given twice")));
-            }
-            pairs.push((key.into_owned(), value.into_owned()));
-        }
-        Ok(Self(pairs))
-    }
-
-    fn get(&self, key: &str) -> Option<&str> {
-        let mut pairs = self.0.iter();
-        pairs
-            .find(|(known, _)| known == key)
-            .map(|(_, value)| value.as_str())
-    }
-
-    fn need(&self, key: &str) -> Result<&str, Refusal> {
-        self.get(key)
-            .ok_or_else(|| bad(format!("`{key}` is missing")))
-    }
-
-    fn whole<T: std::str::FromStr>(&self, key: &str) -> Result<T, Refusal> {
-        let text = self.need(key)?;
-        text.parse()
-            .map_err(|_| bad(format!("`{key}` must be a whole number")))
-    }
-
-    fn span(&self) -> Result<Span, Refusal> {
-        let (from_ns, to_ns): (i64, i64) = (self.whole("from_ns")?, self.whole("to_ns")?);
-        if to_ns <= from_ns {
-            return Err(bad("`to_ns` must be after `from_ns`"));
-        }
-        Ok(Span { from_ns, to_ns })
-    }
-}
-
-fn channel_number(shared: &Shared, text: &str) -> Result<usize, Refusal> {
-    let number: usize = text
-        .parse()
-        .map_err(|_| bad("a channel is named by its number, as /api/channels gives it"))?;
-    if number >= shared.scene.setup.channels.len() {
-        return Err(Refusal(
-            StatusCode::NOT_FOUND,
-            format!("there is no channel {number}"),
-        ));
-    }
-    Ok(number)
 }
 
 /// The body of a request that changes something.
@@ -197,69 +131,61 @@ async fn now(State(shared): Here) -> Answer {
     waiting(&shared, state::state).await.map(ok)
 }
 
+/// Answers what is asked of a range: `plan` reads the other parameters and gives the work, which may wait.
+async fn of_range<W>(
+    shared: Arc<Shared>,
+    text: Option<String>,
+    others: &[&str],
+    plan: impl FnOnce(&Query, Span) -> Result<W, Refusal>,
+) -> Answer
+where
+    W: FnOnce(&Scene) -> Answer + Send + 'static,
+{
+    let known: Vec<&str> = others.iter().copied().chain(["from_ns", "to_ns"]).collect();
+    let query = Query::read(text, &known)?;
+    let work = plan(&query, query.span()?)?;
+    waiting(&shared, work).await?
+}
+
 async fn events(State(shared): Here, RawQuery(text): RawQuery) -> Answer {
-    let query = Query::read(text, &["from_ns", "to_ns", "limit"])?;
-    let span = query.span()?;
-    let limit = match query.get("limit") {
-        Some(_) => query.whole("limit")?,
-        None => EVENTS_DEFAULT,
-    };
-    if !(1..=EVENTS_MAX).contains(&limit) {
-        return Err(bad(format!("`limit` must be 1 to {EVENTS_MAX}")));
-    }
-    waiting(&shared, move |scene| range::events(scene, span, limit))
-        .await?
-        .map(ok)
+    of_range(shared, text, &["limit"], |query, span| {
+        let limit = query.within("limit", 1..=EVENTS_MAX, Some(EVENTS_DEFAULT))?;
+        Ok(move |scene: &Scene| range::events(scene, span, limit).map(ok))
+    })
+    .await
 }
 
 async fn gaps(State(shared): Here, RawQuery(text): RawQuery) -> Answer {
-    let query = Query::read(text, &["channel", "from_ns", "to_ns"])?;
-    let (span, channel) = (
-        query.span()?,
-        channel_number(&shared, query.need("channel")?)?,
-    );
-    waiting(&shared, move |scene| range::gaps(scene, channel, span))
-        .await?
-        .map(ok)
-}
-
-async fn envelope(State(shared): Here, RawQuery(text): RawQuery) -> Answer {
-    let query = Query::read(text, &["channels", "from_ns", "to_ns", "width"])?;
-    let span = query.span()?;
-    let width: usize = query.whole("width")?;
-    if !(1..=COLUMNS_MAX).contains(&width) {
-        return Err(bad(format!("`width` must be 1 to {COLUMNS_MAX}")));
-    }
-    let names = query.need("channels")?.split(',');
-    let mut channels = names
-        .map(|text| channel_number(&shared, text))
-        .collect::<Result<Vec<_>, _>>()?;
-    channels.sort_unstable();
-    channels.dedup();
-    if channels.len() > CHANNELS_MAX {
-        return Err(bad(format!(
-            "{} channels are more than {CHANNELS_MAX}",
-            channels.len()
-        )));
-    }
-    let found = waiting(&shared, move |scene| {
-        let series = range::envelopes(scene, &channels, span, width)?;
-        let now_ns = scene.setup.clock.now_ns();
-        Ok::<_, Refusal>(wire::message(wire::Kind::Range, 0, now_ns, &series))
+    let count = shared.scene.setup.channels.len();
+    of_range(shared, text, &["channel"], |query, span| {
+        let channel = query.channel(count)?;
+        Ok(move |scene: &Scene| range::gaps(scene, channel, span).map(ok))
     })
-    .await??;
-    Ok(([(header::CONTENT_TYPE, "application/octet-stream")], found).into_response())
+    .await
 }
 
 async fn spectrum(State(shared): Here, RawQuery(text): RawQuery) -> Answer {
-    let query = Query::read(text, &["channel", "from_ns", "to_ns"])?;
-    let (span, channel) = (
-        query.span()?,
-        channel_number(&shared, query.need("channel")?)?,
-    );
-    waiting(&shared, move |scene| range::spectrum(scene, channel, span))
-        .await?
-        .map(ok)
+    let count = shared.scene.setup.channels.len();
+    of_range(shared, text, &["channel"], |query, span| {
+        let channel = query.channel(count)?;
+        Ok(move |scene: &Scene| range::spectrum(scene, channel, span).map(ok))
+    })
+    .await
+}
+
+async fn envelope(State(shared): Here, RawQuery(text): RawQuery) -> Answer {
+    let count = shared.scene.setup.channels.len();
+    of_range(shared, text, &["channels", "width"], |query, span| {
+        let width = query.within("width", 1..=COLUMNS_MAX, None)?;
+        let channels = query.channels(count, CHANNELS_MAX)?;
+        Ok(move |scene: &Scene| {
+            let series = range::envelopes(scene, &channels, span, width)?;
+            let now_ns = scene.setup.clock.now_ns();
+            let found = wire::message(wire::Kind::Range, 0, now_ns, &series);
+            Ok(([(header::CONTENT_TYPE, "application/octet-stream")], found).into_response())
+        })
+    })
+    .await
 }
 
 #[derive(Deserialize)]

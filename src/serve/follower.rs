@@ -1,7 +1,8 @@
 //! Follows the journal and keeps the envelopes, in a thread of low urgency.
 //!
-//! **Always holds.** It costs the path of a sample nothing: it reads what is committed, and takes at most a quarter of a core's time. If
-//! more comes than it can look at in that, it passes records over, counts them, and goes on with the newest.
+//! **Always holds.** The path of a sample does not wait for it: it reads what is committed, and takes at most a quarter of a core's time, of low
+//! urgency; what it costs is that time, and the caches and the disk that it shares with everybody (`kymo bench page` measures it). If more
+//! comes than it can look at in that, it passes records over, counts them, and goes on with the newest.
 //!
 //! **Must not know.** Who looks at the envelopes.
 

@@ -25,6 +25,7 @@ use tower::ServiceExt;
 use super::api::{self, READERS_MAX, Shared};
 use super::guard::{self, Guard, Refusal};
 use super::options::Tls;
+use super::patience::Impatient;
 use super::scene::Scene;
 use super::{assets, follower};
 
@@ -36,6 +37,8 @@ const ANSWER_PATIENCE: Duration = Duration::from_secs(15);
 const BODY_BYTES_MAX: usize = 16 << 10;
 /// The longest heads of a request together, bytes.
 const HEAD_BYTES_MAX: usize = 16 << 10;
+/// Who takes nothing of an answer for so long is cut off.
+const TAKE_PATIENCE: Duration = Duration::from_secs(15);
 /// How often rates are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// How long connections may take to end.
@@ -183,7 +186,7 @@ async fn connection(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_PATIENCE)
         .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(Impatient::new(stream, TAKE_PATIENCE)), service)
         .with_upgrades();
     // A client that goes away in the middle is no trouble of ours.
     let _ = served.await;

@@ -11,12 +11,15 @@ use super::pyramid::{COLUMNS_MAX, Folding, Pyramid, Series};
 use super::scene::Scene;
 use super::state::{digits, finite};
 use crate::compute::spectrum::{Spectrum, Taper};
+use crate::run_record::LaneRecord;
 use crate::store::{self, read};
 
 /// Channels of one request at most.
 pub(super) const CHANNELS_MAX: usize = 64;
 /// Rows read for one request at most: some tenths of a second.
 const ROWS_MAX: usize = 50_000_000;
+/// Gaps of one answer at most: more than a screen has columns.
+const GAPS_MAX: usize = 5000;
 /// Samples of a spectrum at most.
 const SPECTRUM_MAX: usize = 1 << 16;
 /// Samples of a spectrum at least.
@@ -197,21 +200,25 @@ pub(super) fn spectrum(scene: &Scene, channel: usize, span: Span) -> Result<Valu
     }))
 }
 
-/// What happened in a range, the newest.
-fn happened(scene: &Scene, span: Span) -> Result<Vec<store::EventRow>, Refusal> {
+/// What happened in a range that is wanted: the newest, and whether that is all.
+fn happened(
+    scene: &Scene,
+    span: Span,
+    limit: usize,
+    is_wanted: impl Fn(&read::Run, &store::EventRow) -> bool,
+) -> Result<(Vec<store::EventRow>, bool), Refusal> {
     let (archive, run) = find_run(scene)?;
     let range = read::Range {
         from_ns: span.from_ns,
         to_ns: span.to_ns,
     };
-    archive.events(&run, range).map_err(|error| failed(&error))
+    archive
+        .newest_events(&run, range, limit, |row| is_wanted(&run, row))
+        .map_err(|error| failed(&error))
 }
 
 pub(super) fn events(scene: &Scene, span: Span, limit: usize) -> Result<Value, Refusal> {
-    let mut rows = happened(scene, span)?;
-    rows.retain(|row| row.event != "gap");
-    let is_complete = rows.len() <= limit;
-    let rows = rows.split_off(rows.len().saturating_sub(limit));
+    let (rows, is_complete) = happened(scene, span, limit, |_, row| row.event != "gap")?;
     let of = |row: store::EventRow| {
         let mut event = json!({
             "time_ns": digits(row.time_ns),
@@ -234,11 +241,19 @@ pub(super) fn events(scene: &Scene, span: Span, limit: usize) -> Result<Value, R
     Ok(json!({ "events": events, "complete": is_complete }))
 }
 
+/// What is missing in a channel's lane.
 pub(super) fn gaps(scene: &Scene, channel: usize, span: Span) -> Result<Value, Refusal> {
     let info = &scene.setup.channels[channel];
-    let source = &scene.setup.sources[info.source].name;
-    let rows = happened(scene, span)?;
-    let is_of = |row: &&store::EventRow| row.event == "gap" && row.source.as_ref() == Some(source);
+    let is_of = |run: &read::Run, row: &store::EventRow| {
+        let Some(source) = run.record.sources.get(info.source) else {
+            return false;
+        };
+        let label = source.lanes.get(info.place.0).map(LaneRecord::label);
+        row.event == "gap"
+            && row.source.as_ref() == Some(&source.name)
+            && row.priority.as_deref() == label
+    };
+    let (rows, is_complete) = happened(scene, span, GAPS_MAX, is_of)?;
     let of = |row: &store::EventRow| {
         json!({
             "from_ns": digits(row.time_ns),
@@ -247,6 +262,6 @@ pub(super) fn gaps(scene: &Scene, channel: usize, span: Span) -> Result<Value, R
             "reason": row.reason,
         })
     };
-    let gaps: Vec<Value> = rows.iter().filter(is_of).map(of).collect();
-    Ok(json!({ "gaps": gaps }))
+    let gaps: Vec<Value> = rows.iter().map(of).collect();
+    Ok(json!({ "gaps": gaps, "complete": is_complete }))
 }

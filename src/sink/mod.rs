@@ -17,6 +17,7 @@
 //!
 //! **Must not know.** Devices, rules, the configuration; which kind of sink it is, but for the list in [`Kind`].
 
+mod account;
 pub mod batch;
 pub mod courier;
 pub mod dead_letter;

@@ -114,8 +114,8 @@ pub(super) fn schema() -> SchemaRef {
     ]))
 }
 
-/// Appends the rows of a segment.
-pub(super) fn read(path: &Path, rows: &mut Vec<EventRow>) -> Result<(), Error> {
+/// Has each row of a segment looked at, in order of time.
+pub(super) fn read(path: &Path, mut look: impl FnMut(EventRow)) -> Result<(), Error> {
     let file = std::fs::File::open(path).map_err(Error::io("open", path))?;
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(ParquetRecordBatchReaderBuilder::build)
@@ -152,7 +152,7 @@ pub(super) fn read(path: &Path, rows: &mut Vec<EventRow>) -> Result<(), Error> {
                     .filter(|c| c.is_valid(row))
                     .map(|c| c.value(row))
             };
-            rows.push(EventRow {
+            look(EventRow {
                 time_ns: time(TIME).unwrap_or(0),
                 event: text("event").unwrap_or_default(),
                 source: text("source"),

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// Longer than anything here takes on a machine that is busy with something else.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+use super::program::PATIENCE;
 
 /// A browser is heavy: one at a time.
 static ONE: Mutex<()> = Mutex::new(());

@@ -4,17 +4,17 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::browser::{Browser, PATIENCE};
+use super::browser::Browser;
+use super::program::{interrupt, kymo, wait_until};
 
 /// What the device behind TCP sends, always.
 pub(crate) const LEVEL: &str = "21.5";
@@ -44,7 +44,8 @@ field = { at = 2, type = "f32" }
 name = "overpressure"
 channel = "chamber.pressure"
 above = 2.5
-clear = 1.05
+# Below all that the device sends: it fires once, and is still firing when somebody has found the button.
+clear = 0.5
 for = "5ms"
 severity = "critical"
 message = "chamber pressure {value} bar is above {limit} bar"
@@ -132,12 +133,6 @@ pub(crate) struct Lab {
     pub(crate) url: String,
 }
 
-fn kymo() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kymo"));
-    command.stdin(Stdio::null()).stderr(Stdio::null());
-    command
-}
-
 impl Lab {
     pub(crate) fn start() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
@@ -148,7 +143,7 @@ impl Lab {
         let mut command = kymo();
         command.arg("run").arg("--config").arg(&configuration);
         command.arg("--data-dir").arg(dir.path().join("data"));
-        let child = command.stdout(Stdio::null()).spawn();
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let mut lab = Self {
             child: child.expect("the program can be started"),
             tank,
@@ -165,23 +160,20 @@ impl Lab {
 
     /// A run writes down where its page is.
     fn address(&mut self) -> String {
-        let started = Instant::now();
-        loop {
-            let written = std::fs::read(self.data().join("page.json"));
-            let said: Option<Value> = written
-                .ok()
-                .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-            if let Some(url) = said.as_ref().and_then(|said| said["url"].as_str()) {
-                return url.to_owned();
-            }
+        let file = self.data().join("page.json");
+        let mut url = String::new();
+        wait_until("the run serves its page", || {
             let ended = self.child.try_wait().expect("its state");
             assert_eq!(ended, None, "the run ended");
-            assert!(
-                started.elapsed() < PATIENCE,
-                "the run does not serve its page"
-            );
-            std::thread::park_timeout(Duration::from_millis(10));
-        }
+            let written = std::fs::read(&file).unwrap_or_default();
+            let said: Value = serde_json::from_slice(&written).unwrap_or_default();
+            said["url"]
+                .as_str()
+                .unwrap_or_default()
+                .clone_into(&mut url);
+            !url.is_empty()
+        });
+        url
     }
 
     /// The page, once every trace has values.
@@ -210,7 +202,7 @@ impl Lab {
 
     /// Ends the run, which must balance.
     pub(crate) fn stop(&mut self) {
-        kill_process(Pid::from_child(&self.child), Signal::INT).expect("it can be signalled");
+        interrupt(&self.child);
         let status = self.child.wait().expect("it ends");
         assert_eq!(status.code(), Some(0));
     }
@@ -221,7 +213,7 @@ impl Lab {
         let mut command = kymo();
         command.args(["query", channel, "--time", "ns", "--format", "csv"]);
         command.arg("--data-dir").arg(self.data());
-        let status = command.arg("-o").arg(&file).status();
+        let status = command.arg("-o").arg(&file).stderr(Stdio::null()).status();
         assert!(status.expect("the program can be started").success());
         let csv = std::fs::read_to_string(&file).expect("a file");
         let cells = csv.lines().skip(1).filter_map(|line| line.split_once(','));

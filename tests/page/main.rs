@@ -3,6 +3,10 @@
 //! Without `chromium` and `chromedriver` on PATH the tests say that they are skipped; with `KYMO_REQUIRE_SERVERS=1`
 //! that is a failure.
 
+#[allow(dead_code)] // It is shared with other tests.
+#[path = "../common/lab.rs"]
+mod program;
+
 mod browser;
 mod lab;
 mod layout;

@@ -17,9 +17,10 @@ fn number(text: &str) -> Option<f64> {
 /// Opens a layout by its link, in the page that is open, and waits for its values.
 fn show(browser: &Browser, lab: &Lab, hash: &str) {
     browser.run(&format!("location.hash = {hash:?}"));
+    let panes = hash.matches("p=").count();
     browser.wait(
         "the layout is taken over",
-        "return document.querySelectorAll('.pane').length > 0",
+        &format!("return document.querySelectorAll('.pane').length === {panes}"),
     );
     lab.wait_for_traces(browser);
 }

@@ -225,7 +225,7 @@ fn without_permission_the_group_is_named() {
         run.uid(65_534).gid(65_534);
     }
     run.current_dir(dir.path())
-        .args(["run", "--duration", "300ms", "--config"])
+        .args(["run", "--no-serve", "--duration", "2s", "--config"])
         .arg(&config);
     let run = output(run.arg("--data-dir").arg(dir.path().join("data")));
     expect_status(&run, 0);

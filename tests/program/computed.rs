@@ -1,6 +1,6 @@
 //! Windows and derived channels, from the devices to what is exported, held against the raw samples exported beside them.
 
-use super::lab::{expect_status, json, kymo, output, text};
+use super::lab::{self, expect_status, json, kymo, output, text};
 use super::run::columns;
 
 /// The shipped laboratory, and what is computed of it.
@@ -35,9 +35,8 @@ fn what_is_computed_is_recorded_and_agrees_with_the_raw_samples() {
     let report = dir.path().join("report.json");
     let shipped = include_str!("../../config.toml");
     std::fs::write(&config, format!("{shipped}{COMPUTED}")).expect("a file");
-    let mut run = kymo();
-    run.args(["run", "--duration", "2s", "--config"])
-        .arg(&config);
+    let mut run = lab::run();
+    run.args(["--duration", "2s", "--config"]).arg(&config);
     run.arg("--data-dir")
         .arg(&data)
         .arg("--report")
@@ -69,7 +68,16 @@ fn what_is_computed_is_recorded_and_agrees_with_the_raw_samples() {
             .unwrap_or_default()
     };
     let (raw, means) = (exported("imu.ax"), exported("imu.ax.mean_100ms"));
-    assert!((18..=23).contains(&means.len()), "{}", means.len());
+    // A window for each tenth of a second in which something came; the first and the last may be cut off.
+    let mut tenths: Vec<i64> = raw.iter().map(|(time, _)| time / 100_000_000).collect();
+    tenths.dedup();
+    assert!(tenths.len() > 4, "{}", tenths.len());
+    assert!(
+        (tenths.len() - 2..=tenths.len()).contains(&means.len()),
+        "{} of {}",
+        means.len(),
+        tenths.len()
+    );
     for (end, mean) in &means {
         assert_eq!(end % 100_000_000, 0, "windows are aligned to the epoch");
         let inside = raw
@@ -87,11 +95,16 @@ fn what_is_computed_is_recorded_and_agrees_with_the_raw_samples() {
         assert_eq!(*a, (x * x + y * y + z * z).sqrt());
     }
     assert_eq!(exported("power.a.max_100ms").len(), means.len());
-    assert!(exported("vibration.velocity.rms_200ms").len() >= 18);
+    assert!(exported("vibration.velocity.rms_200ms").len() >= 3);
 
     // Two sources: the last pressure that is not younger than the furnace's frame.
     let (pressure, joined) = (exported("chamber.pressure"), exported("joined.both"));
-    assert!(joined.len() > 100, "{}", joined.len());
+    let clock = exported("furnace.terminal").len();
+    assert!(
+        joined.len() * 2 > clock && clock > 25,
+        "{} of {clock}",
+        joined.len()
+    );
     for (time, both) in joined.iter().skip(20) {
         let at = pressure.partition_point(|(t, _)| t <= time);
         let (before, value) = pressure[at - 1];

@@ -100,7 +100,7 @@ fn a_silent_device_is_told() {
     let mut lab = Lab::start(&serial(&logger.path().to_string_lossy()));
     assert!(
         lab.wait_for("silent")
-            .contains("connected, and silent for 3")
+            .contains("connected, and silent for ")
     );
     logger.resume();
     wait_until("frames come", || lab.frames(0) > 5);
@@ -157,7 +157,6 @@ fn noise_losses_and_corruption_are_counted_apart_and_disturb_no_other() {
     wait_until("the rest is read", || {
         lab.frames(0) + 3 >= truth.frames_sent
     });
-    std::thread::park_timeout(Duration::from_millis(50));
     let (report, dir) = lab.stop();
     let source = &report.sources.0[0].1;
     assert_eq!(source.lost_by_device, 7, "{source:?}");

@@ -7,12 +7,12 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use super::lab::{endless, expect_status, journal_of, json, kymo, output, text};
+use super::lab::{endless, expect_status, journal_of, json, kymo, output, run, text};
 
 fn run_for(duration: &str, data: &Path) -> std::process::Output {
     output(
-        kymo()
-            .args(["run", "--duration", duration])
+        run()
+            .args(["--duration", duration])
             .arg("--data-dir")
             .arg(data),
     )
@@ -122,7 +122,7 @@ fn a_full_disk_ends_the_run_loudly_and_keeps_what_was_committed() {
     let shipped = include_str!("../../config.toml").replace("64MiB", "1MiB");
     fs::write(&config, shipped).expect("a file");
     let script = format!(
-        "{kymo} run --config {config} --duration 60s --data-dir {small}/data --report {report}; echo status $?; \
+        "{kymo} run --no-serve --config {config} --duration 300s --data-dir {small}/data --report {report}; echo status $?; \
          {kymo} journal verify --data-dir {small}/data",
         kymo = env!("CARGO_BIN_EXE_kymo"),
         config = config.display(),
@@ -159,7 +159,7 @@ fn a_read_only_directory_is_refused() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let data = dir.path().join("data");
     let script = format!(
-        "mount -o remount,ro {data} && exec {} run --duration 1s --data-dir {data}",
+        "mount -o remount,ro {data} && exec {} run --no-serve --duration 1s --data-dir {data}",
         env!("CARGO_BIN_EXE_kymo"),
         data = data.display()
     );
@@ -183,10 +183,8 @@ fn a_damaged_journal_is_told_repaired_and_gone_on_with() {
     let config = dir.path().join("lab.toml");
     let shipped = include_str!("../../config.toml");
     fs::write(&config, format!("{shipped}\n[store]\nenabled = false\n")).expect("a file");
-    let mut run = kymo();
-    run.args(["run", "--duration", "1s"])
-        .arg("--config")
-        .arg(&config);
+    let mut run = run();
+    run.args(["--duration", "1s", "--config"]).arg(&config);
     expect_status(&output(run.arg("--data-dir").arg(&data)), 0);
     let segment = segments(&data).pop().expect("a segment");
     let file = fs::OpenOptions::new()

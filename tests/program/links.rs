@@ -10,7 +10,9 @@ use rustix::fs::{CWD, Mode, mkfifoat};
 use tempfile::TempDir;
 
 use super::far_end::FarEnd;
-use super::lab::{Lab, events, expect_status, json, kymo, output, recorded, text, wait_until};
+use super::lab::{
+    self, Lab, events, expect_status, json, kymo, output, recorded, text, wait_until,
+};
 
 /// A source of lines with one number each.
 fn source(name: &str, link: &str) -> String {
@@ -68,9 +70,10 @@ fn a_port_that_comes_back_under_another_number_is_found_by_its_link() {
     // Another one first, so that the system gives it another number.
     let second = FarEnd::open();
     assert_ne!(first.path(), second.path());
+    // Its link goes first: the number that becomes free may be another test's in a moment.
+    std::fs::remove_file(&by_id).expect("the link");
     drop(first);
     lab.wait_for("disconnected");
-    std::fs::remove_file(&by_id).expect("the link");
     std::os::unix::fs::symlink(second.path(), &by_id).expect("a link");
     lab.wait_for("connected");
     second.write(&lines(10..20));
@@ -226,11 +229,8 @@ fn configured(dir: &TempDir, text: &str) -> PathBuf {
 }
 
 fn run(dir: &TempDir, configuration: &str) -> Command {
-    let mut command = kymo();
-    command
-        .arg("run")
-        .arg("--config")
-        .arg(configured(dir, configuration));
+    let mut command = lab::run();
+    command.arg("--config").arg(configured(dir, configuration));
     command.arg("--data-dir").arg(dir.path().join("data"));
     command.arg("--report").arg(dir.path().join("report.json"));
     command

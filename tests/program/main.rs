@@ -1,5 +1,8 @@
 //! The whole program from outside: what it writes, what it says, how it ends.
 
+#[path = "../common/lab.rs"]
+mod lab;
+
 mod alerts;
 mod audit;
 mod bench;
@@ -11,7 +14,6 @@ mod devices;
 mod disk;
 mod far_end;
 mod keep;
-mod lab;
 mod links;
 mod note;
 mod plot;

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use tempfile::TempDir;
 
-use super::lab::{CHAMBER, FURNACE, expect_status, kymo, output, text};
+use super::lab::{self, CHAMBER, FURNACE, expect_status, kymo, output, text};
 
 /// A run of a second, with a rule that fires as soon as anything is there.
 fn recorded() -> TempDir {
@@ -13,9 +13,8 @@ fn recorded() -> TempDir {
     let config = dir.path().join("lab.toml");
     let rule = "[[rule]]\nname = \"anything\"\nchannel = \"chamber.pressure\"\nabove = -1e9\n";
     fs::write(&config, format!("{rule}{CHAMBER}{FURNACE}")).expect("a file");
-    let mut run = kymo();
-    run.args(["run", "--duration", "1s", "--config"])
-        .arg(&config);
+    let mut run = lab::run();
+    run.args(["--duration", "1s", "--config"]).arg(&config);
     run.arg("--data-dir").arg(dir.path().join("data"));
     expect_status(&output(&mut run), 0);
     dir

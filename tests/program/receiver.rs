@@ -103,9 +103,10 @@ fn every_epoch_of_a_receiver_is_recorded_as_it_was_sent() {
 
 #[test]
 fn a_receiver_pulled_out_and_plugged_in_again_goes_on_with_the_next_whole_epoch() {
-    let lab = Lab::start(RECEIVER);
+    let mut lab = Lab::start(RECEIVER);
     wait_until("some epochs", || lab.frames(0) >= 20);
     lab.simulator(0).unplug().expect("it is pulled out");
+    lab.wait_for("disconnected");
     let before = lab.frames(0);
     lab.simulator(0).replug().expect("it is plugged in");
     wait_until("more epochs", || lab.frames(0) >= before + 30);

@@ -9,9 +9,10 @@ mod tokens;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use kymo::store::read::Archive;
 use serde_json::{Value, json};
 
-use super::lab::{CHAMBER, Lab, recorded, wait_until};
+use super::lab::{CHAMBER, FURNACE, Lab, recorded, wait_until};
 use client::{get, post};
 
 /// On a port of its own.
@@ -22,10 +23,13 @@ const RULE: &str =
     "[[rule]]\nname = \"there\"\nchannel = \"chamber.pressure\"\nabove = -1000.0\nlatch = true\n";
 
 fn start(serve: &str) -> (Lab, SocketAddr) {
-    let configuration = format!("{serve}{CHAMBER}{RULE}");
-    let options = kymo::config::parse("lab.toml", &configuration)
+    start_with(&format!("{serve}{CHAMBER}{RULE}"))
+}
+
+fn start_with(configuration: &str) -> (Lab, SocketAddr) {
+    let options = kymo::config::parse("lab.toml", configuration)
         .unwrap_or_else(|mistakes| panic!("{mistakes}"));
-    let mut lab = Lab::start(&configuration);
+    let mut lab = Lab::start(configuration);
     let page = lab.run.serve(options.serve.expect("a page"));
     let url = page.expect("the page is served").url();
     let (_, address) = url.split_once("://").expect("a URL");
@@ -206,7 +210,7 @@ fn live_traces_and_ranges_are_the_envelopes_of_what_was_recorded() {
     let mut columns: std::collections::BTreeMap<i64, [f64; 2]> = std::collections::BTreeMap::new();
     let mut bucket_ns = 0;
     let mut messages = 0;
-    while lab.frames(0) < 3000 {
+    while lab.frames(0) < 3000 || messages <= 5 {
         let message = client::Message::of(&live.binary());
         assert_eq!((message.kind, message.id), (1, 7));
         for series in message.series {
@@ -219,7 +223,6 @@ fn live_traces_and_ranges_are_the_envelopes_of_what_was_recorded() {
         }
         messages += 1;
     }
-    assert!(messages > 5, "{messages}");
     let (first, last) = (
         *columns.keys().next().expect("columns came"),
         *columns.keys().next_back().expect("columns came"),
@@ -233,6 +236,11 @@ fn live_traces_and_ranges_are_the_envelopes_of_what_was_recorded() {
     let from_ns = to_ns - 2_500_000_000;
     let mut range = None;
     wait_until("everything up to now is committed", || {
+        let state = get(address, "/api/state").json();
+        let last_ns = &state["sources"][0]["last_ns"];
+        last_ns.is_string() && ns(last_ns) > to_ns
+    });
+    wait_until("and looked at", || {
         let answer = get(address, &envelope(from_ns, to_ns, 333));
         assert_eq!(answer.status, 200, "{}", answer.text());
         let message = client::Message::of(&answer.body);
@@ -280,11 +288,11 @@ fn a_spectrum_is_of_the_range_that_was_asked_for() {
     let samples = spectrum["samples"].as_f64().expect("a count");
     let step_hz = spectrum["step_hz"].as_f64().expect("a width");
     let rate_hz = spectrum["rate_hz"].as_f64().expect("a rate");
-    assert!((16.0..=1100.0).contains(&samples), "{samples}");
+    assert!((16.0..=10_000.0).contains(&samples), "{samples}");
     assert!((rate_hz / samples - step_hz).abs() < 1e-6, "{spectrum}");
     let short = format!(
         "/api/spectrum?channel=0&from_ns={}&to_ns={now_ns}",
-        now_ns - 2_000_000
+        now_ns - 1000
     );
     assert_eq!(get(address, &short).status, 422);
     lab.stop();
@@ -302,4 +310,114 @@ fn a_run_that_has_ended_serves_nothing_more() {
     lab.stop();
     assert_eq!(live.closed().map(|(code, _)| code), Some(1001));
     assert!(std::net::TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_err());
+}
+
+#[test]
+fn of_many_events_the_newest_are_given_and_that_there_are_more_is_said() {
+    let (lab, address) = start(SERVE);
+    let began_ns = lab.run.clock().now_ns();
+    for number in 0..12 {
+        let note = json!({ "text": format!("note {number}") });
+        let done = post(address, "/api/notes", &note);
+        assert_eq!(done.status, 200, "{}", done.text());
+    }
+    let path = |more: &str| format!("/api/events?from_ns={began_ns}&to_ns={}{more}", i64::MAX);
+    let notes = |more: &str| -> (Vec<String>, Value) {
+        let found = get(address, &path(more)).json();
+        let events = found["events"].as_array().cloned().unwrap_or_default();
+        let texts = events.iter().filter(|event| event["event"] == "annotation");
+        let texts = texts.filter_map(|event| event["text"].as_str().map(str::to_owned));
+        (texts.collect(), found["complete"].clone())
+    };
+    wait_until("all are written down", || notes("").0.len() == 12);
+    assert_eq!(notes("").1, true);
+    let (newest, is_complete) = notes("&limit=3");
+    assert_eq!(is_complete, false);
+    for (text, number) in newest.iter().rev().zip((0..12).rev()) {
+        assert!(text.starts_with(&format!("note {number} ")), "{newest:?}");
+    }
+    lab.stop();
+}
+
+#[test]
+fn gaps_are_those_of_the_channel_s_own_lane() {
+    let window = "[[window]]\nchannels = [\"furnace.heater\"]\nlength = \"100ms\"\nstatistics = [\"mean\"]\n";
+    let (mut lab, address) = start_with(&format!("{SERVE}{FURNACE}{window}"));
+    wait_until("the furnace sends", || lab.frames(0) > 20);
+    lab.simulator(0).unplug().expect("the cable is pulled");
+    lab.wait_for("disconnected");
+    lab.simulator(0).replug().expect("the cable is plugged in");
+    lab.wait_for("connected");
+    let channels = get(address, "/api/channels").json();
+    let channels = channels["channels"].as_array().cloned().expect("a list");
+    let gaps = |name: &str| -> Value {
+        let number = channels.iter().position(|channel| channel["name"] == name);
+        let number = number.unwrap_or_else(|| panic!("no {name} in {channels:?}"));
+        let path = format!("/api/gaps?channel={number}&from_ns=0&to_ns={}", i64::MAX);
+        get(address, &path).json()
+    };
+    wait_until("the gap is written down", || {
+        gaps("furnace.heater")["gaps"].as_array().map(Vec::len) == Some(1)
+    });
+    let found = gaps("furnace.heater");
+    assert_eq!(found["gaps"][0]["reason"], "disconnected", "{found}");
+    assert_eq!(found["complete"], true);
+    // Of what is computed of it nothing is missing.
+    let found = gaps("furnace.heater.mean_100ms");
+    assert_eq!(found["gaps"], json!([]), "{found}");
+    lab.stop();
+}
+
+/// How many rows of the only lane are in segments, in how many, and how many are in the journal alone.
+fn seam(data: &std::path::Path) -> Option<(usize, u64, u64)> {
+    let archive = Archive::open(data).ok()?;
+    let run = archive.runs().ok()?.pop()?;
+    let lane = archive.overview(&run).ok()?.lanes.into_iter().next()?;
+    let stored = usize::try_from(lane.rows - lane.journal_rows).ok()?;
+    Some((stored, lane.segments, lane.journal_rows))
+}
+
+/// Columns too narrow for what is in memory are folded out of segments and journal: where the one ends and the other begins nothing
+/// shows.
+#[test]
+fn a_range_over_the_seam_of_store_and_journal_is_that_of_the_raw_samples() {
+    let (lab, address) = start(&format!("[store]\nsegment_age = \"2s\"\n{SERVE}"));
+    let data = lab.dir.path().join("data");
+    let half_ns = 400_000_000;
+    let (mut range, mut seam_ns) = (None, 0);
+    wait_until(
+        "a range over the seam is answered while the seam stays",
+        || {
+            let Some((stored, segments, in_journal)) = seam(&data).filter(|seam| seam.1 > 0) else {
+                return false;
+            };
+            let so_far = recorded(&data, 0);
+            if in_journal < 500 || so_far.times_ns.len() <= stored {
+                return false;
+            }
+            seam_ns = so_far.times_ns[stored];
+            let path = envelope(seam_ns - half_ns, seam_ns + half_ns, 4096);
+            let answer = get(address, &path);
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            range = client::Message::of(&answer.body).series.into_iter().next();
+            seam(&data).is_some_and(|seam| seam.1 == segments)
+        },
+    );
+    let (_, dir) = lab.stop();
+    let recorded = recorded(&dir.path().join("data"), 0);
+    let range = range.expect("a series");
+    let (times_ns, values) = (&recorded.times_ns, &recorded.columns[0]);
+    let compared = same_as_recorded(&range, times_ns, values, seam_ns + half_ns);
+    assert!(compared > 3000, "{compared}");
+    let is_there = |side: std::ops::Range<i64>| {
+        let numbered = (range.first..).zip(&range.columns);
+        numbered
+            .filter(|(number, column)| {
+                side.contains(&(number * range.bucket_ns)) && !column[0].is_nan()
+            })
+            .count()
+    };
+    for side in [seam_ns - half_ns..seam_ns, seam_ns..seam_ns + half_ns] {
+        assert!(is_there(side.clone()) > 10, "nothing in {side:?}");
+    }
 }

@@ -24,7 +24,9 @@ fn on_a_full_disk_the_least_urgent_data_make_room_for_the_others() {
     let store = "\n[store]\nsegment_age = \"1s\"\njournal_age = \"0s\"\n";
     fs::write(&config, shipped + store).expect("a file");
     let script = format!(
-        "{kymo} run --config {config} --duration 25s --data-dir {small}/data --report {report}; echo status $?; \
+        "{kymo} run --no-serve --config {config} --duration 300s --data-dir {small}/data --report {report} & \
+         until [ -e {small}/data/store/*/removed.jsonl ] || ! kill -0 $! 2>/dev/null; do sleep 0.2; done; \
+         sleep 2; kill -INT $!; wait $!; echo status $?; \
          {kymo} export chamber.pressure --data-dir {small}/data -o {csv}; \
          {kymo} journal verify --data-dir {small}/data",
         kymo = env!("CARGO_BIN_EXE_kymo"),
@@ -47,7 +49,7 @@ fn on_a_full_disk_the_least_urgent_data_make_room_for_the_others() {
     let report = json(&report);
     assert_eq!(report["ledger"]["balanced"], true, "{report}");
     assert!(
-        report["store"]["removed_samples"].as_u64() > Some(100_000),
+        report["store"]["removed_samples"].as_u64() > Some(10_000),
         "{report}"
     );
     let chamber = &report["sources"]["chamber"];

@@ -222,7 +222,7 @@ fn a_token_that_is_mended_is_read_again() {
     );
     std::fs::write(place.config(), configuration(&sink)).expect("a file");
     // Without a token nothing is begun.
-    let refused = output(&mut place.command(&["run", "--duration", "1s"]));
+    let refused = output(&mut place.command(&["run", "--no-serve", "--duration", "1s"]));
     expect_status(&refused, 2);
     assert!(
         text(&refused.stderr).contains("cannot read the secret in"),
@@ -260,7 +260,7 @@ fn what_is_sent_is_as_the_configuration_says() {
         server.url()
     );
     let place = Place::new(&configuration(&sink));
-    let mut command = place.command(&["run", "--duration", "2s"]);
+    let mut command = place.command(&["run", "--no-serve", "--duration", "2s"]);
     command
         .arg("--report")
         .arg(place.report())
@@ -366,7 +366,7 @@ fn the_crate_influxdb2_carries_version_2() {
         server.url()
     );
     let place = Place::new(&configuration(&sink));
-    let mut command = place.command(&["run", "--duration", "2s"]);
+    let mut command = place.command(&["run", "--no-serve", "--duration", "2s"]);
     command
         .arg("--report")
         .arg(place.report())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::lab::{expect_status, json, output};
+use crate::lab::{expect_status, output};
 use crate::scripted::{Points, Reply, Server};
 use crate::truth::{Place, configuration, expect_conserved, expect_same, journaled, kill};
 
@@ -39,7 +39,7 @@ fn the_newest_come_first_and_nothing_is_missing_although_it_was_killed_twice() {
             .next()
             .and_then(|line| line.rsplit(' ').next()?.parse::<i64>().ok());
         match time {
-            Some(time) if time < restarted_ns => Reply::AcceptAfter(Duration::from_millis(400)),
+            Some(time) if time < restarted_ns => Reply::AcceptAfter(Duration::from_millis(1500)),
             _ => Reply::Accept,
         }
     });
@@ -106,13 +106,12 @@ segment_size = "1MiB"
             .replace(crate::lab::CHAMBER, "")
             .replace(crate::lab::FURNACE, "")
     ));
-    let mut run = place.start_for("9s");
+    let run = place.start();
     place.wait_for("some is given up", |status| {
         status["given_up"].as_u64() > Some(100_000)
     });
     server.behave(|_| Reply::Accept);
-    assert!(run.wait().expect("it ends").success());
-    let report = json(&place.report());
+    let report = place.end(run);
     expect_conserved(&report);
     let sink = &report["sinks"]["lab"];
     assert_eq!(sink["behind"], 0, "{report}");

@@ -40,21 +40,14 @@ fn the_status_of_a_run_elsewhere_is_shown() {
         server.url()
     )));
     let run = place.run();
-    place.wait_for("the sink sends", |status| {
-        status["written"].as_u64() > Some(500)
+    crate::lab::wait_until("the sink sends, and its cursor moves", || {
+        let status = place.status();
+        let sink = &status["sinks"]["lab"];
+        status["running"] == true
+            && sink["state"] == "sending"
+            && sink["samples_per_s"].as_f64() > Some(10.0)
+            && sink["kept_from"].as_u64() > Some(1)
     });
-    let status = place.status();
-    let sink = &status["sinks"]["lab"];
-    assert_eq!(
-        (&status["running"], &sink["state"]),
-        (&true.into(), &"sending".into()),
-        "{status}"
-    );
-    assert!(sink["samples_per_s"].as_f64() > Some(10.0), "{status}");
-    assert!(
-        sink["kept_from"].as_u64() > Some(1),
-        "the cursor moves: {status}"
-    );
     server.behave(|_| Reply::say(403, "{\"error\":\"write is not allowed\"}"));
     place.wait_for("it is denied", |status| status["state"] == "denied");
     let mut command = kymo();

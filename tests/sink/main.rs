@@ -1,7 +1,7 @@
 //! Sinks from outside: real servers, a scripted one with every kind of answer, outages, and Kymo killed in the middle.
 
-#[allow(dead_code)] // It is shared with the tests of the whole program.
-#[path = "../program/lab.rs"]
+#[allow(dead_code)] // It is shared with other tests.
+#[path = "../common/lab.rs"]
 mod lab;
 
 mod answers;

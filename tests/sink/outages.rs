@@ -1,8 +1,10 @@
 //! Every kind of outage, with Kymo killed in the middle of each: afterwards every sample is there once.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
-use crate::lab::json;
+use crate::lab::{json, wait_until};
 use crate::scripted::{Reply, Request, Server};
 use crate::truth::{Place, configuration, expect_same, kill};
 
@@ -108,8 +110,17 @@ fn a_server_that_lost_its_database() {
 #[test]
 fn a_retry_after_is_kept_to() {
     let server = Server::good();
-    server.behave(|request| {
-        if request.is_write() && request.number < 3 {
+    let (asked, is_well) = (
+        Arc::<Mutex<Vec<Instant>>>::default(),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let (times, well) = (Arc::clone(&asked), Arc::clone(&is_well));
+    server.behave(move |request| {
+        if request.is_write() && !well.load(Ordering::SeqCst) {
+            times
+                .lock()
+                .expect("nobody panics with it")
+                .push(Instant::now());
             return Reply::Say {
                 status: 429,
                 headers: vec![("Retry-After", "2".to_owned())],
@@ -123,17 +134,17 @@ fn a_retry_after_is_kept_to() {
         "url = \"{}\"\ndatabase = \"lab\"\ndialect = \"v1\"",
         server.url()
     )));
-    let mut run = place.start_for("1s");
+    let run = place.start();
     place.wait_for("it is told to wait", |status| {
         status["errors"]["busy"].as_u64() > Some(0)
     });
-    let asked = server.writes().len();
-    // Its own back-off would have asked several times by now.
-    std::thread::park_timeout(Duration::from_millis(1000));
-    assert!(
-        server.writes().len() <= asked + 1,
-        "{} after {asked}",
-        server.writes().len()
-    );
-    assert!(run.wait().expect("it ends").success());
+    let asked = || asked.lock().expect("nobody panics with it").clone();
+    wait_until("it has asked three times", || asked().len() >= 3);
+    is_well.store(true, Ordering::SeqCst);
+    // By its own back-off it would have asked several times in between. Late it may be, and never early.
+    let asked = asked();
+    for two in asked.windows(2) {
+        assert!(two[1] - two[0] >= Duration::from_secs(2), "{asked:?}");
+    }
+    assert_eq!(place.end(run)["sinks"]["lab"]["behind"], 0);
 }

@@ -166,7 +166,7 @@ fn what_is_wrong_with_a_connection_is_said_in_plain_words() {
     // A file that is missing is told before anything is opened.
     std::fs::remove_file(place.dir.path().join("ca.pem")).expect("a file");
     std::fs::write(place.config(), sink(&server, place.dir.path(), true)).expect("a file");
-    let refused = output(&mut place.command(&["run", "--duration", "1s"]));
+    let refused = output(&mut place.command(&["run", "--no-serve", "--duration", "1s"]));
     expect_status(&refused, 2);
     assert!(
         text(&refused.stderr).contains("ca.pem holds no certificate"),

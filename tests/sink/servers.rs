@@ -1,14 +1,14 @@
 //! Real servers: InfluxDB 1 and VictoriaMetrics, as Debian has them.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::lab::{expect_status, kymo, output, recorded, text, wait_until};
+use crate::lab::{expect_status, free_port, kymo, output, recorded, text, wait_until};
 use crate::scripted::Points;
 use crate::truth::{Place, configuration, expect_conserved, expect_same, has, journaled, kill};
 
@@ -27,11 +27,6 @@ fn http(port: u16, method: &str, target: &str, body: &str) -> Option<(u16, Strin
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
     Some((status, body.to_owned()))
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-    listener.local_addr().expect("an address").port()
 }
 
 /// A server that is a process of its own; killed when it is dropped.
@@ -269,14 +264,12 @@ fn a_server_killed_for_ten_seconds_has_everything_once_afterwards() {
     std::thread::park_timeout(Duration::from_secs(4));
     // Kymo, too, goes down in the middle of it.
     kill(run);
-    let mut run = place.start_for("9s");
-    std::thread::park_timeout(Duration::from_secs(6));
+    let run = place.start();
     place.wait_for("the sink says how far it is behind", |status| {
         status["behind"].as_u64() > Some(10_000) && status["lag_s"].as_f64().is_some()
     });
     let server = Real::influxd(dir.path(), server.port);
-    assert!(run.wait().expect("it ends").success());
-    let report = crate::lab::json(&place.report());
+    let report = place.end(run);
     assert_eq!(report["sinks"]["lab"]["behind"], 0, "{report}");
     assert_eq!(report["ledger"]["balanced"], true);
     expect_same(&server.points(), &place.truth());

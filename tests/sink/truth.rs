@@ -5,7 +5,9 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
-use crate::lab::{CHAMBER, FURNACE, expect_status, json, kymo, output, recorded, wait_until};
+use crate::lab::{
+    CHAMBER, FURNACE, expect_status, interrupt, json, kymo, output, recorded, wait_until,
+};
 use crate::scripted::Points;
 
 /// Two sources, and a sink named `lab` that sends often.
@@ -53,21 +55,36 @@ impl Place {
 
     /// A run that goes on until it is killed.
     pub(crate) fn run(&self) -> Child {
-        let mut command = self.command(&["run"]);
+        let mut command = self.command(&["run", "--no-serve"]);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().expect("the program can be started")
     }
 
+    /// A run that goes on until it is ended in order.
+    pub(crate) fn start(&self) -> Child {
+        let mut command = self.command(&["run", "--no-serve"]);
+        command.arg("--report").arg(self.report());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("the program can be started")
+    }
+
+    /// Ends it in order; its report.
+    pub(crate) fn end(&self, mut run: Child) -> Value {
+        interrupt(&run);
+        assert!(run.wait().expect("it ends").success());
+        json(&self.report())
+    }
+
     /// A run of so long; its report.
     pub(crate) fn run_for(&self, duration: &str) -> Value {
-        let mut command = self.command(&["run", "--duration", duration]);
+        let mut command = self.command(&["run", "--no-serve", "--duration", duration]);
         expect_status(&output(command.arg("--report").arg(self.report())), 0);
         json(&self.report())
     }
 
     /// The same, beside what else happens.
     pub(crate) fn start_for(&self, duration: &str) -> Child {
-        let mut command = self.command(&["run", "--duration", duration]);
+        let mut command = self.command(&["run", "--no-serve", "--duration", duration]);
         command.arg("--report").arg(self.report());
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().expect("the program can be started")

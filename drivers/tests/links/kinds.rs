@@ -17,7 +17,7 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 use tempfile::TempDir;
 
 /// Longer than anything here takes, on a busy machine too.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) const MOMENT: Duration = Duration::from_millis(30);
 
 /// The far end of a link, in a test's hand.

@@ -207,6 +207,8 @@ fn a_flood_is_taken_at_its_rate_and_each_byte_counted() {
             let mut buffer = vec![0; 1 << 16];
             let (mut got, mut dropped) = (0, 0);
             while got + dropped < PIECES * 1000 {
+                // Before it is found quiet: what comes after that may still be on its way.
+                let finished = sender.is_finished();
                 match link.read(&mut buffer, Some(Duration::from_millis(200)), &stop) {
                     Read::Data(count) => {
                         let is_whole = count == 1000;
@@ -217,7 +219,6 @@ fn a_flood_is_taken_at_its_rate_and_each_byte_counted() {
                         // Nothing may be missing that the kernel does not own up to.
                         let errors = link.noticed().line_errors;
                         let lost = errors.get(LineError::DatagramDropped);
-                        let finished = sender.is_finished();
                         dropped += usize::try_from(lost).unwrap() * 1000;
                         assert!(
                             !finished || lost > 0 || got + dropped >= PIECES * 1000,

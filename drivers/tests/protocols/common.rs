@@ -1,8 +1,30 @@
 //! Feeding a decoder as a reader does: in pieces, with what it left put in front of the next.
 
+use std::process::Command;
+
 use kymo_drivers::block::GapReason;
 use kymo_drivers::frames::{Frames, Tally};
 use kymo_drivers::protocol::Protocol;
+
+/// Python with this module, if there is one; where it has to be there, its absence is a failure.
+pub(crate) fn python_with(module: &str) -> Option<String> {
+    let python = std::env::var("KYMO_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let import = format!("import {module}");
+    let found = Command::new(&python).args(["-c", &import]).output();
+    if found.is_ok_and(|found| found.status.success()) {
+        return Some(python);
+    }
+    let is_required = std::env::var("KYMO_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
+    assert!(
+        !is_required,
+        "`{python}` has no {module}; KYMO_PYTHON names one that has"
+    );
+    #[allow(clippy::print_stderr)]
+    {
+        eprintln!("skipped: `{python}` has no {module}");
+    }
+    None
+}
 
 /// One frame's values, equal if they are the same bit by bit: so that `nan` equals itself.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use kymo_drivers::protocol::packet::{
     self, ByteOrder, Checksum, Field, Framing, Length, Scalar, checksum,
 };
 
-use crate::common::whole;
+use crate::common::{python_with, whole};
 
 /// Reads lines of `name width poly init refin refout xorout hex`, and prints each line's checksum.
 const COMPUTE: &str = r#"
@@ -82,25 +82,6 @@ for line in sys.stdin:
 assert all(used.values()), used
 "#;
 
-/// Python with crcmod, if there is one.
-fn python() -> Option<String> {
-    let python = std::env::var("KYMO_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let found = Command::new(&python).args(["-c", "import crcmod"]).output();
-    if found.is_ok_and(|found| found.status.success()) {
-        return Some(python);
-    }
-    let is_required = std::env::var("KYMO_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
-    assert!(
-        !is_required,
-        "`{python}` has no crcmod; KYMO_PYTHON names one that has"
-    );
-    #[allow(clippy::print_stderr)]
-    {
-        eprintln!("skipped: `{python}` has no crcmod");
-    }
-    None
-}
-
 /// Name and parameters, as the script reads them.
 fn parameters(name: &str) -> String {
     let found = checksum::CRCS.iter().find(|(known, _)| *known == name);
@@ -139,7 +120,9 @@ fn body(length: usize) -> Vec<u8> {
 #[test]
 fn every_checksum_is_what_python_says() {
     const LENGTHS: [usize; 4] = [1, 7, 20, 61];
-    let Some(python) = python() else { return };
+    let Some(python) = python_with("crcmod") else {
+        return;
+    };
     let cases: Vec<(&str, usize)> = checksum::names()
         .flat_map(|name| LENGTHS.map(|length| (name, length)))
         .collect();

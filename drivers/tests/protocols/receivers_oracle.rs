@@ -6,30 +6,9 @@ use std::process::{Command, Stdio};
 use kymo_drivers::protocol::nmea::{Field, FrameBy, Options, Rules};
 use kymo_drivers::protocol::{self};
 
-use crate::common::whole;
+use crate::common::{python_with, whole};
 use crate::encode::sentence;
 use crate::receivers::quantity;
-
-/// Python with pynmea2, if there is one.
-fn python() -> Option<String> {
-    let python = std::env::var("KYMO_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let found = Command::new(&python)
-        .args(["-c", "import pynmea2"])
-        .output();
-    if found.is_ok_and(|found| found.status.success()) {
-        return Some(python);
-    }
-    let is_required = std::env::var("KYMO_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
-    assert!(
-        !is_required,
-        "`{python}` has no pynmea2; KYMO_PYTHON names one that has"
-    );
-    #[allow(clippy::print_stderr)]
-    {
-        eprintln!("skipped: `{python}` has no pynmea2");
-    }
-    None
-}
 
 /// What is compared: our quantity, and the expression that gives it of a message `m` of pynmea2.
 const COMPARED: [(&str, &str); 36] = [
@@ -181,7 +160,9 @@ fn sentences() -> Vec<String> {
 
 #[test]
 fn pynmea2_reads_the_same_sentences_alike() {
-    let Some(python) = python() else { return };
+    let Some(python) = python_with("pynmea2") else {
+        return;
+    };
     let lines = sentences();
     let bytes: Vec<u8> = lines
         .iter()

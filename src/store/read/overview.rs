@@ -115,7 +115,7 @@ impl Archive {
             }
         }
         let mut events = Vec::new();
-        let events_seq = self.stored_events(run, &mut events)?;
+        let events_seq = self.stored_events(run, |event| events.push(event))?;
         let stored_seq = overview.lanes.iter().map(|lane| lane.done_seq);
         let stored_seq = stored_seq.chain([events_seq]).min().unwrap_or(0);
         if let Some(mut tail) = self.tail(run, cursor, stored_seq, None)? {
@@ -156,28 +156,83 @@ impl Archive {
     /// # Errors
     /// If journal or store cannot be read.
     pub fn events(&self, run: &Run, range: Range) -> Result<Vec<EventRow>, Error> {
-        let mut rows = super::again_if_gone(|| {
-            // Before the listing: what is finished meanwhile is then in the journal all the same.
-            let cursor = self.cursor()?;
-            let mut rows = Vec::new();
-            let stored_seq = self.stored_events(run, &mut rows)?;
-            if let Some(mut tail) = self.tail(run, cursor, stored_seq, None)? {
-                tail.events(&mut rows)?;
-            }
-            Ok(rows)
-        })?;
-        rows.retain(|row| range.contains(row.time_ns));
-        rows.sort_by_key(|row| row.time_ns);
+        let (rows, _) = self.newest_events(run, range, usize::MAX, |_| true)?;
         Ok(rows)
     }
 
-    /// Appends the events that are in segments; up to which record they are.
-    fn stored_events(&self, run: &Run, rows: &mut Vec<EventRow>) -> Result<u64, Error> {
+    /// Of these the newest that are wanted, at most so many, and whether that is all. No more than twice as many are held
+    /// while they are looked for.
+    ///
+    /// # Errors
+    /// If journal or store cannot be read.
+    pub fn newest_events(
+        &self,
+        run: &Run,
+        range: Range,
+        limit: usize,
+        is_wanted: impl Fn(&EventRow) -> bool,
+    ) -> Result<(Vec<EventRow>, bool), Error> {
+        super::again_if_gone(|| {
+            // Before the listing: what is finished meanwhile is then in the journal all the same.
+            let cursor = self.cursor()?;
+            let mut newest = Newest::new(limit);
+            let mut look = |row: EventRow| {
+                if range.contains(row.time_ns) && is_wanted(&row) {
+                    newest.push(row);
+                }
+            };
+            let stored_seq = self.stored_events(run, &mut look)?;
+            if let Some(mut tail) = self.tail(run, cursor, stored_seq, None)? {
+                tail.events(&mut look)?;
+            }
+            Ok(newest.finish())
+        })
+    }
+
+    /// Has the events that are in segments looked at; up to which record they are.
+    fn stored_events(&self, run: &Run, mut look: impl FnMut(EventRow)) -> Result<u64, Error> {
         let listing = layout::list(&self.store.join(&run.record.run).join(EVENTS))?;
         for segment in &listing.segments {
-            crate::store::events::read(&segment.path, rows)?;
+            crate::store::events::read(&segment.path, &mut look)?;
         }
         Ok(listing.last_seq())
+    }
+}
+
+/// The newest of what comes in any order.
+struct Newest {
+    rows: Vec<EventRow>,
+    limit: usize,
+    is_all: bool,
+}
+
+impl Newest {
+    fn new(limit: usize) -> Self {
+        Self {
+            rows: Vec::new(),
+            limit,
+            is_all: true,
+        }
+    }
+
+    fn push(&mut self, row: EventRow) {
+        self.rows.push(row);
+        if self.rows.len() >= self.limit.saturating_mul(2) {
+            self.cut();
+        }
+    }
+
+    fn cut(&mut self) {
+        self.rows.sort_by_key(|row| row.time_ns);
+        let over = self.rows.len().saturating_sub(self.limit);
+        self.rows.drain(..over);
+        self.is_all &= over == 0;
+    }
+
+    /// In order of time, and whether there were no others.
+    fn finish(mut self) -> (Vec<EventRow>, bool) {
+        self.cut();
+        (self.rows, self.is_all)
     }
 }
 

@@ -95,14 +95,14 @@ impl Tail {
         Ok(found.then_some(&self.block))
     }
 
-    /// All events and gaps.
-    pub(super) fn events(&mut self, rows: &mut Vec<EventRow>) -> Result<(), Error> {
+    /// Has all events and gaps looked at.
+    pub(super) fn events(&mut self, mut look: impl FnMut(EventRow)) -> Result<(), Error> {
         self.visit(|run, record, block| {
             match record.kind {
                 Some(Kind::Event) => {
-                    rows.push(EventRow::of_json(record.t_first_ns, record.payload));
+                    look(EventRow::of_json(record.t_first_ns, record.payload));
                 }
-                Some(Kind::Block) => rows.extend(gaps_of(run, record, block)?),
+                Some(Kind::Block) => gaps_of(run, record, block)?.into_iter().for_each(&mut look),
                 _ => {}
             }
             Ok(Then::GoOn)

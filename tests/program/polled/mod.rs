@@ -17,8 +17,8 @@ reconnect = { first = "5ms", max = "20ms" }
 [source.meters.protocol]
 type = "modbus"
 cycle = "20ms"
-timeout = "8ms"
-backoff = { first = "100ms", max = "1s" }
+timeout = "250ms"
+backoff = { first = "1s", max = "10s" }
 table = "input"
 [[source.meters.channel]]
 name = "volts"
@@ -53,7 +53,7 @@ reconnect = { first = "5ms", max = "20ms" }
 [source.dmm.protocol]
 type = "scpi"
 cycle = "20ms"
-timeout = "100ms"
+timeout = "500ms"
 identity = "^KYMO,DMM-6,"
 start = ["CONF:VOLT:DC 10"]
 backoff = { first = "20ms", max = "100ms" }
@@ -110,7 +110,7 @@ fn power_meters_are_read_value_for_value_beside_a_dead_one_and_through_a_pulled_
     lab.simulator(0).corrupt_next(2);
     lab.simulator(0).disguise_next(1);
     lab.simulator(0).skip(1);
-    lab.simulator(0).delay_next(1, Duration::from_millis(10));
+    lab.simulator(0).delay_next(1, Duration::from_millis(400));
     let before = lab.frames(0);
     wait_until("frames come on", || lab.frames(0) > before + 40);
     lab.simulator(0).unplug().expect("the cable is pulled");
@@ -143,7 +143,7 @@ fn a_multimeter_is_queried_value_for_value_whatever_becomes_of_its_answers() {
     lab.simulator(0).disguise_next(1);
     let before = lab.frames(0);
     wait_until("frames come on", || lab.frames(0) > before + 10);
-    lab.simulator(0).delay_next(1, Duration::from_millis(150));
+    lab.simulator(0).delay_next(1, Duration::from_millis(750));
     let before = lab.frames(0);
     wait_until("frames come on", || lab.frames(0) > before + 20);
     lab.simulator(0).unplug().expect("the cable is pulled");

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::super::far_end::FarEnd;
-use super::super::lab::{Lab, python_with, recorded, wait_until};
+use super::super::lab::{Lab, free_port, python_with, recorded, wait_until};
 
 /// A server of this folder's, ended with the test.
 struct Server {
@@ -104,8 +104,8 @@ reconnect = {{ first = "10ms", max = "50ms" }}
 type = "modbus"
 framing = "{framing}"
 cycle = "100ms"
-timeout = "1s"
-backoff = {{ first = "10s", max = "10s" }}
+timeout = "30s"
+backoff = {{ first = "30s", max = "30s" }}
 [[source.bus.channel]]
 name = "word"
 register = {{ unit = 1, at = 7 }}
@@ -174,10 +174,7 @@ fn pymodbus_is_read_over_tcp() {
     let Some(python) = python_with("pymodbus") else {
         return;
     };
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .expect("a free port")
-        .port();
+    let port = free_port();
     let link = format!("{{ type = \"tcp\", address = \"127.0.0.1:{port}\" }}");
     let configuration = meters(&link, "tcp");
     let _server = Server::start(&python, "modbus_server.py", &["tcp", &port.to_string()]);
@@ -201,6 +198,7 @@ reconnect = {{ first = "10ms", max = "50ms" }}
 [source.supply.protocol]
 type = "scpi"
 cycle = "50ms"
+timeout = "30s"
 identity = "^SIMULATED,SUPPLY"
 start = ["VOLT 12.500"]
 [[source.supply.channel]]

@@ -29,7 +29,17 @@ fn promtool_finds_nothing_amiss_in_the_figures() {
         return;
     }
     let (lab, address) = start(SERVE);
-    wait_until("the chamber sends", || lab.frames(0) > 500);
+    wait_until("all that is asked for below is counted", || {
+        let text = get(address, "/metrics").text();
+        let is_above = |name: &str, least: f64| {
+            let line = text.lines().find(|line| line.starts_with(name));
+            let value = line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+            value.is_some_and(|value| value >= least)
+        };
+        is_above("kymo_source_samples_total{source=\"chamber\"}", 500.0)
+            && is_above("kymo_latency_seconds_count{path=\"read_to_journal\"}", 1.0)
+            && is_above("kymo_alert_active{rule=\"there\"", 1.0)
+    });
     let metrics = get(address, "/metrics");
     assert_eq!(metrics.status, 200);
     assert!(

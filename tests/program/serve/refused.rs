@@ -296,6 +296,38 @@ fn one_client_too_many_is_refused() {
     lab.stop();
 }
 
+/// Asks for much and reads nothing of it: its place is another's in the end.
+#[test]
+fn who_takes_no_answer_is_cut_off_and_its_place_is_free_again() {
+    const ASKED: usize = 300;
+    let (lab, address) = start(&format!("{SERVE}clients = 1\n"));
+    let path = "/vendor/uPlot.esm.js";
+    let size = get(address, path).body.len();
+    assert!(size > 50_000, "{size}");
+    crate::lab::wait_until("there is room", || get(address, "/health").status == 200);
+    let mut idle = connect(address);
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    idle.write_all(request.repeat(ASKED).as_bytes())
+        .expect("it is taken");
+    crate::lab::wait_until("there is room again", || {
+        get(address, "/health").status == 200
+    });
+    // What it was sent before is in its socket; the rest never came.
+    let mut found = Vec::new();
+    let ended = idle.read_to_end(&mut found);
+    assert!(
+        !matches!(&ended, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock),
+        "{ended:?}"
+    );
+    assert!(
+        found.len() < ASKED * size,
+        "{} of {}",
+        found.len(),
+        ASKED * size
+    );
+    lab.stop();
+}
+
 fn run_with(serve: &str) -> std::process::Output {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let configuration = dir.path().join("lab.toml");

@@ -1,4 +1,6 @@
 //! What the tests of the whole program share: the program, a run in this process, and what is in a journal.
+//!
+//! Each test binary that looks at the program from outside has this file as its `lab`.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -12,11 +14,12 @@ use kymo::journal::{self, DecodedBlock, Filter, From, Kind, Next, Reader, Until}
 use kymo::pipeline::{Notice, Report, Run};
 use kymo_drivers::block::Gap;
 use kymo_simulators::Simulator;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
 /// Longer than anything here takes on a machine that is busy with something else.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program, in the folder of the shipped configuration.
 pub(crate) fn kymo() -> Command {
@@ -25,6 +28,18 @@ pub(crate) fn kymo() -> Command {
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null());
     command
+}
+
+/// `kymo run` without its page, whose port only one run can have.
+pub(crate) fn run() -> Command {
+    let mut command = kymo();
+    command.args(["run", "--no-serve"]);
+    command
+}
+
+/// Asks a run to end in order.
+pub(crate) fn interrupt(child: &Child) {
+    kill_process(Pid::from_child(child), Signal::INT).expect("it can be signalled");
 }
 
 pub(crate) fn output(command: &mut Command) -> Output {
@@ -53,9 +68,9 @@ pub(crate) fn json(path: &Path) -> Value {
 }
 
 /// Python with these modules, if there is one.
-pub(crate) fn python_with(module: &str) -> Option<String> {
+pub(crate) fn python_with(modules: &str) -> Option<String> {
     let python = std::env::var("KYMO_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let import = format!("import {module}");
+    let import = format!("import {modules}");
     let found = Command::new(&python).args(["-c", &import]).output();
     if found.is_ok_and(|found| found.status.success()) {
         return Some(python);
@@ -63,19 +78,30 @@ pub(crate) fn python_with(module: &str) -> Option<String> {
     let is_required = std::env::var("KYMO_REQUIRE_SERVERS").is_ok_and(|value| value == "1");
     assert!(
         !is_required,
-        "`{python}` has no {module}; KYMO_PYTHON names one that has"
+        "`{python}` has no {modules}; KYMO_PYTHON names one that has"
     );
     #[allow(clippy::print_stderr)]
     {
-        eprintln!("skipped: `{python}` has no {module}");
+        eprintln!("skipped: `{python}` has no {modules}");
     }
     None
 }
 
+/// A port for a program that cannot be told to take any. It is none of those that the system gives to whoever asks for any, so
+/// no other test has it before the program does.
+pub(crate) fn free_port() -> u16 {
+    loop {
+        let port = fastrand::u16(15_000..32_000);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 /// A run that goes on until it is told to stop, once it records.
 pub(crate) fn endless(data: &Path, args: &[&OsStr]) -> Child {
-    let mut command = kymo();
-    command.arg("run").arg("--data-dir").arg(data).args(args);
+    let mut command = run();
+    command.arg("--data-dir").arg(data).args(args);
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     wait_until("the run records", || {
         let segments = std::fs::read_dir(journal_of(data))
