@@ -55,6 +55,11 @@ pub enum EventKind {
         /// Why.
         reason: String,
     },
+    /// The host does not permit what the configuration wants of it; the run goes on without.
+    NotPermitted {
+        /// What, why, and what would help.
+        what: String,
+    },
     /// Something was lost below the link: the device sent it, or somebody did, and Kymo never saw it.
     LineErrors {
         /// What, since the last such event.
@@ -191,6 +196,7 @@ impl EventKind {
             Self::NothingDecodes { .. } => "nothing_decodes",
             Self::Silent { .. } => "silent",
             Self::NotSent { .. } => "not_sent",
+            Self::NotPermitted { .. } => "not_permitted",
             Self::LineErrors { .. } => "line_errors",
             Self::Note { .. } => "note",
             Self::Annotation { .. } => "annotation",
@@ -232,9 +238,9 @@ impl fmt::Display for EventKind {
                 let told = errors.iter().map(|(error, count)| error.text(count));
                 write!(f, "below the link: {}", told.collect::<Vec<_>>().join(", "))
             }
-            Self::Note { what } => write!(f, "{what}"),
             Self::Annotation { text, who, .. } if who.is_empty() => write!(f, "{text}"),
             Self::Annotation { text, who, .. } => write!(f, "{text} ({who})"),
+            Self::Note { what } | Self::NotPermitted { what } => write!(f, "{what}"),
             Self::NotRecorded { bytes } => write!(
                 f,
                 "{bytes} bytes are missing in the capture: its disk is too slow; they were acquired all the same"

@@ -65,9 +65,32 @@ impl Latency {
             p999: quantile(0.999),
             #[allow(clippy::cast_precision_loss)]
             max: self.histogram.max() as f64 / 1e3,
+            below: self.below(),
         }
     }
+
+    /// How many times were at most as long as each of [`BOUNDS_US`], to the histogram's thousandth.
+    fn below(&self) -> [u64; BOUNDS_US.len()] {
+        let mut below = [0; BOUNDS_US.len()];
+        for step in self.histogram.iter_recorded() {
+            let taken = self.histogram.lowest_equivalent(step.value_iterated_to());
+            let place = BOUNDS_US.partition_point(|bound| bound * 1000 < taken);
+            if let Some(count) = below.get_mut(place) {
+                *count += step.count_at_value();
+            }
+        }
+        let mut sum = 0;
+        below.map(|count| {
+            sum += count;
+            sum
+        })
+    }
 }
+
+/// Where the buckets of a histogram end that is shown to others, µs.
+pub const BOUNDS_US: [u64; 14] = [
+    10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 100_000, 250_000, 1_000_000,
+];
 
 /// A histogram in six numbers; times in microseconds, 0 if nothing was timed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
@@ -84,6 +107,9 @@ pub struct Summary {
     pub p999: f64,
     /// Longest, µs.
     pub max: f64,
+    /// How many took at most as long as each of [`BOUNDS_US`].
+    #[serde(skip)]
+    pub below: [u64; BOUNDS_US.len()],
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //!    that fire, and hands it on;
 //! 4. [`journal`]: writes it down; with the next group commit it is safe;
 //! 5. [`store`]: follows the journal, and makes Parquet of it, which [`store::read`] finds again;
-//! 6. [`sink`]: follows it, too, and sends it to InfluxDB and its like.
+//! 6. [`sink`]: follows it, too, and sends it to InfluxDB and its like; so does [`serve`], and shows it.
 //!
 //! Beside that path, [`capture`] records the bytes as they were read, if it is asked to.
 //!
@@ -32,11 +32,14 @@ pub mod journal;
 pub mod lanes;
 pub mod latency;
 pub mod ledger;
+pub mod limits;
 mod nearest;
 pub mod notify;
 pub mod pipeline;
 pub mod rehearsal;
 pub mod run_record;
+pub mod serve;
 pub mod sink;
 pub mod stage;
 pub mod store;
+pub mod tuning;

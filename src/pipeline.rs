@@ -13,6 +13,8 @@ mod keep;
 mod layout;
 mod names;
 mod note;
+mod page;
+mod punctual;
 mod recorder;
 mod report;
 mod tables;
@@ -39,9 +41,10 @@ use crate::journal;
 use crate::lanes::LaneSender;
 use crate::latency::{Latency, Summary};
 use crate::ledger::Ledger;
+use crate::serve;
 use crate::sink::{self, Sinks, SinksSetup};
 use crate::stage::computed::ComputedCounts;
-use crate::stage::{AlertSetup, ChannelBoard, Outcome, Stage, StageOptions};
+use crate::stage::{AlertSetup, ChannelBoard, Outcome, Stage, StageLatencies, StageOptions};
 use crate::store::{self, Store};
 
 use build::{lanes, quanta, run_record, stage_channels};
@@ -49,6 +52,7 @@ use draft::Draft;
 use keep::{AlertFollowers, Observer, abandoned_sinks, close_store, sink_report, start_store};
 pub use names::{Names, RuleNames};
 use note::Annotator;
+use punctual::Punctual;
 use recorder::JournalRecorder;
 pub use recorder::Notice;
 pub use report::{Latencies, Report, Sources, StoreReport};
@@ -126,6 +130,10 @@ pub struct Run {
     control_server: Option<control::Server>,
     sinks: Option<Sinks>,
     committed: Arc<Mutex<Latency>>,
+    /// Written by the stage about once a second.
+    stage_latencies: Arc<Mutex<StageLatencies>>,
+    /// The live page, if it is served.
+    page: Option<serve::Server>,
     recovery: Vec<String>,
     simulators: Vec<Simulator>,
     notices: flume::Receiver<Notice>,
@@ -212,6 +220,7 @@ impl Run {
         let (notices_in, notices) = flume::bounded(NOTICES_MAX);
         let (events_in, events_out) = flume::bounded(EVENTS_MAX);
         let events = EventSender::new(events_in, gate.clone());
+        let punctual = Punctual::new(&plan.host, &events, &clock)?;
         let stop = Stop::new()?;
         let outlets: Vec<Outlet> = plan.sources.iter().map(|_| Outlet::new()).collect();
         let record = run_record(&plan, &tables, &id, started_ns);
@@ -241,7 +250,9 @@ impl Run {
         )?;
         // Set once, here.
         let _ = tellers.set(followers.threads());
+        let stage_latencies = Arc::<Mutex<StageLatencies>>::default();
         let (stage, boards) = Stage::new(StageOptions {
+            latencies: Arc::clone(&stage_latencies),
             intake,
             sources: tables.iter().map(stage_channels).collect(),
             keep: tables::keep(&plan, &tables),
@@ -261,7 +272,7 @@ impl Run {
             events: events_out,
             clock: clock.clone(),
         });
-        let stage = stage.start()?;
+        let stage = stage.start_with(punctual.stage())?;
         alert_memory::forget_orders(data_dir.path())?;
         let annotator = Annotator {
             names: Arc::clone(&names),
@@ -310,6 +321,8 @@ impl Run {
             control_server: Some(control_server),
             sinks,
             committed,
+            stage_latencies,
+            page: None,
             recovery,
             simulators,
             notices,
@@ -317,7 +330,7 @@ impl Run {
             events,
             _data_dir: data_dir,
         };
-        run.start_readers(&tables, senders, taps)?;
+        run.start_readers(&tables, senders, &punctual, taps)?;
         Ok(run)
     }
 
@@ -325,6 +338,7 @@ impl Run {
         &mut self,
         tables: &[Table],
         senders: Vec<(SourceId, u8, LaneSender)>,
+        punctual: &Punctual,
         taps: Vec<capture::Tap>,
     ) -> Result<(), Error> {
         let mut taps = taps.into_iter();
@@ -359,7 +373,7 @@ impl Run {
                     .collect::<Vec<_>>()
                     .join("; "),
             })?;
-            self.readers.push(Reader::start(ReaderOptions {
+            let options = ReaderOptions {
                 name: source.name.clone(),
                 source: id,
                 link: self.device(&source.link),
@@ -375,7 +389,9 @@ impl Run {
                 events: self.events.clone(),
                 clock: self.clock.clone(),
                 stop: self.stop.clone(),
-            })?);
+            };
+            let reader = Reader::start_with(options, punctual.reader(source))?;
+            self.readers.push(reader);
         }
         Ok(())
     }
@@ -487,6 +503,12 @@ impl Run {
         self.sinks.as_ref().map_or_else(Vec::new, Sinks::status)
     }
 
+    /// How the journal does.
+    #[must_use]
+    pub fn journal(&self) -> journal::Status {
+        self.journal.status()
+    }
+
     /// What the start found amiss in the journal.
     #[must_use]
     pub fn recovery(&self) -> &[String] {
@@ -531,6 +553,8 @@ impl Run {
     pub fn stop(mut self) -> Report {
         let mut failure = self.watch();
         drop(self.control_server.take());
+        // It reads what is ended below.
+        drop(self.page.take());
         self.stop.trigger();
         let acquired_ns = self.clock.now_ns();
         for reader in self.readers {
@@ -539,6 +563,7 @@ impl Run {
                 failure.get_or_insert(format!("the reader of `{name}` broke down: {MISTAKE}"));
             }
         }
+        self.simulators.iter().for_each(Simulator::begin_stop);
         drop(self.simulators);
         for outlet in &self.outlets {
             outlet.observe(None);

@@ -296,6 +296,7 @@ fn played(seed: u64, speed: f64) -> Out {
             channels(&[(0, 1)]),
         ],
         keep: Vec::new(),
+        latencies: Arc::default(),
         rules: rules(),
         alerts: AlertSetup::default(),
         computed: Some(computed()),

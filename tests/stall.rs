@@ -131,6 +131,7 @@ fn run(overflow: Overflow, full: bool) -> (Ledger, u64, Arrived) {
         intake,
         sources: vec![channel(), channel()],
         keep: Vec::new(),
+        latencies: Arc::default(),
         rules: vec![],
         alerts: AlertSetup::default(),
         computed: None,

@@ -30,6 +30,10 @@ const CHUNK_BYTES: usize = 16 * 1024;
 /// How often a device looks whether a reader has come. Only while there is none.
 const LOOK: Duration = Duration::from_millis(2);
 
+/// The longest time between two looks: each look that finds nobody makes the next a sixteenth later. A thousand devices that
+/// nobody reads would otherwise keep a processor busy, and their readers from coming.
+const LOOK_MAX: Duration = Duration::from_millis(50);
+
 /// A reader counts when it has stayed this long: programs often open a port once to try it, close
 /// it, and open it again for good, and bytes sent to the first would be lost.
 const SETTLE: Duration = Duration::from_millis(10);
@@ -62,6 +66,8 @@ pub(crate) struct Runner {
 struct State {
     schedule: Schedule,
     reader: Reader,
+    /// Until the next look for a reader.
+    look: Duration,
     outbox: Outbox,
     /// The next slot of the schedule. Slots and frame numbers part when frames are skipped.
     slot: u64,
@@ -85,6 +91,7 @@ impl Runner {
         let state = State {
             schedule: Schedule::new(device.rate_hz() / slow),
             reader: Reader::Absent,
+            look: LOOK,
             outbox: Outbox::default(),
             slot: 0,
             corrupt: 0,
@@ -129,8 +136,14 @@ impl Runner {
         let now = Instant::now();
         if !self.reader_is_here(now)? {
             self.miss(now);
-            return Ok(Next::After(LOOK));
+            let state = &mut self.state;
+            state.look = match state.reader {
+                Reader::Absent => (state.look + state.look / 16).min(LOOK_MAX),
+                Reader::Settling { .. } | Reader::Here => LOOK,
+            };
+            return Ok(Next::After(state.look));
         }
+        self.state.look = LOOK;
         if idle {
             self.encode_due(now);
         }

@@ -119,6 +119,12 @@ impl Simulator {
         self.rate_hz
     }
 
+    /// Whether its thread has ended before it was told to: [`Simulator::stop`] says why.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// What it has done so far; up to a chunk of frames may be in hand.
     #[must_use]
     pub fn truth(&self) -> Truth {
@@ -218,6 +224,11 @@ impl Simulator {
             Some(Err(panic)) => std::panic::resume_unwind(panic),
             None => unreachable!("the thread is joined here or in `drop`, which comes after"),
         }
+    }
+
+    /// Orders it to stop without waiting for that: of many each takes a while to give its port back.
+    pub fn begin_stop(&self) {
+        self.mailbox.post(Command::Stop);
     }
 
     fn join(&mut self) -> Option<std::thread::Result<io::Result<Truth>>> {

@@ -97,6 +97,17 @@ impl Reader {
     /// # Errors
     /// If the system gives no thread.
     pub fn start(options: ReaderOptions) -> io::Result<Self> {
+        Self::start_with(options, || ())
+    }
+
+    /// As [`Reader::start`], on a thread that prepares itself first.
+    ///
+    /// # Errors
+    /// If the system gives no thread.
+    pub fn start_with(
+        options: ReaderOptions,
+        prepare: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
         let name = options.name.clone();
         let thread = std::thread::Builder::new()
             .name(name.clone())
@@ -106,6 +117,7 @@ impl Reader {
                     events: options.events.clone(),
                     clock: options.clock.clone(),
                 };
+                prepare();
                 Running::new(options).run();
                 std::mem::forget(guard);
             })?;

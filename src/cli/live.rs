@@ -20,6 +20,8 @@ pub(super) trait View {
     fn start(&mut self, run: &Run);
     /// Something happened.
     fn notice(&mut self, run: &Run, notice: &Notice);
+    /// A line of its own.
+    fn say(&mut self, text: &str);
     /// Time has passed.
     fn tick(&mut self, run: &Run);
     /// It is over.
@@ -228,6 +230,10 @@ impl View for Live {
         self.above(text, style);
     }
 
+    fn say(&mut self, text: &str) {
+        self.above(text.to_owned(), Style::new());
+    }
+
     fn tick(&mut self, run: &Run) {
         let lines = self.rates.look(run);
         let hidden = lines.len().saturating_sub(ROWS_MAX);
@@ -401,6 +407,10 @@ impl View for Plain {
         if let Some(text) = line(run, notice) {
             self.print(&text);
         }
+    }
+
+    fn say(&mut self, text: &str) {
+        self.print(text);
     }
 
     fn tick(&mut self, run: &Run) {

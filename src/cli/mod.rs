@@ -25,6 +25,7 @@ mod record;
 mod rules;
 mod run;
 mod show;
+mod sim;
 mod sink;
 
 use std::fmt::Display;
@@ -87,6 +88,8 @@ enum Command {
     Ports(ports::Args),
     /// Show what a device sends, as it comes: as text, as bytes, or decoded.
     Monitor(monitor::Args),
+    /// Run simulated devices for other programs to read, without acquiring.
+    Sim(sim::Args),
     /// Try a sink out, say how it stands, show what it refused.
     Sink(sink::Args),
     /// Send what is stored to a sink.
@@ -131,6 +134,7 @@ pub fn main() -> ExitCode {
         Command::Journal(args) => journal::run(&args),
         Command::Ports(args) => ports::run(&args),
         Command::Monitor(args) => monitor::run(&args),
+        Command::Sim(args) => sim::run(&args),
         Command::Sink(args) => sink::run(&args),
         Command::Backfill(args) => backfill::run(&args),
         Command::Bench(args) => bench::run(&args).map_err(Failure::Running),

@@ -12,6 +12,7 @@ use super::{ConfigArgs, Failure, load_plan, note, parse_duration, say};
 use crate::clock::Clock;
 use crate::config::plan::Plan;
 use crate::pipeline::{Error, Notice, Run};
+use crate::serve;
 use crate::sink;
 
 /// Acquires the sources of a configuration into the journal.
@@ -28,6 +29,12 @@ pub(super) struct Args {
     /// Write the report at the end into this file, as JSON.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Serve the live page there, as in `127.0.0.1:8080`; port 0: any that is free.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "no_serve")]
+    listen: Option<std::net::SocketAddr>,
+    /// Serve no live page.
+    #[arg(long)]
+    no_serve: bool,
     /// Print the report at the end as JSON, and nothing else on standard output.
     #[arg(long)]
     json: bool,
@@ -48,6 +55,11 @@ pub(super) fn run_with(args: &Args, change: impl FnOnce(&mut Plan)) -> Result<()
         plan.duration = Some(duration);
     }
     let duration = plan.duration;
+    let mut page = plan.serve.take().filter(|_| !args.no_serve);
+    if let Some(listen) = args.listen {
+        let options = page.get_or_insert_default();
+        (options.listen, options.is_wanted) = (listen, true);
+    }
     // The report's file is made before the run: to find out afterwards that it cannot be written is too late.
     if let Some(path) = &args.report {
         std::fs::File::create(path).map_err(|error| {
@@ -60,6 +72,7 @@ pub(super) fn run_with(args: &Args, change: impl FnOnce(&mut Plan)) -> Result<()
         Error::Sink(error @ sink::Error::Setup { .. }) => Failure::Usage(format!("error: {error}")),
         error => Failure::Running(error.into()),
     })?;
+    let page = serve(&mut run, page)?;
     if let Some(path) = run.capture() {
         note(format!("recording into {}", path.display()));
     }
@@ -70,6 +83,9 @@ pub(super) fn run_with(args: &Args, change: impl FnOnce(&mut Plan)) -> Result<()
         _ => Box::new(Plain::new(args.json)),
     };
     view.start(&run);
+    if let Some(line) = page {
+        view.say(&line);
+    }
     let started = Instant::now();
     let mut next_tick = started + TICK;
     loop {
@@ -124,6 +140,21 @@ pub(super) fn run_with(args: &Args, change: impl FnOnce(&mut Plan)) -> Result<()
             ))),
             None => Ok(()),
         },
+    }
+}
+
+/// Serves the live page; what is to be said of it. That the port is taken ends a run only if it was asked for.
+fn serve(run: &mut Run, options: Option<serve::Options>) -> Result<Option<String>, Failure> {
+    let Some(options) = options else {
+        return Ok(None);
+    };
+    let is_wanted = options.is_wanted;
+    match run.serve(options) {
+        Ok(page) => Ok(Some(format!("live page: {}", page.url()))),
+        Err(error) if is_wanted => Err(Failure::Usage(format!("error: no live page: {error}"))),
+        Err(error) => Ok(Some(format!(
+            "no live page: {error}; [serve] or --listen says where else"
+        ))),
     }
 }
 

@@ -162,6 +162,15 @@ impl Spectrum {
         (self.hz(at), highest)
     }
 
+    /// The amplitude at each bin, from 0 Hz up, in the value's unit.
+    pub fn amplitudes(&self) -> impl Iterator<Item = f64> {
+        let amplitude = |(bin, x): (usize, &Complex<f64>)| {
+            let both = if self.is_doubled(bin) { 2.0 } else { 1.0 };
+            both * x.norm() / self.weight
+        };
+        self.bins.iter().enumerate().map(amplitude)
+    }
+
     /// Power from one frequency to another, both included, in the value's unit squared; NaN if there was no spectrum.
     #[must_use]
     #[allow(clippy::cast_precision_loss)]

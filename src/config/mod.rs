@@ -13,6 +13,7 @@ mod calibration;
 mod capture;
 mod derived;
 mod expression;
+mod host;
 mod keep;
 mod link;
 mod mistakes;
@@ -21,6 +22,7 @@ pub mod plan;
 mod protocol;
 mod rule;
 mod section;
+mod serve;
 mod sink;
 mod source;
 mod timing;
@@ -108,6 +110,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
     let (data_dir, duration) = run(&root);
     let journal = journal(&root);
     let (mut store, keep) = store(&root);
+    let host = host::read(&root);
     let simulators = simulators(&root, &data_dir);
     let tables = root.tables("source");
     if tables.is_empty() && found.is_empty() {
@@ -141,6 +144,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
     let notifiers = notifier::read_all(&root.tables("notifier"), &sources, &rules);
     let silences = notifier::silences(&root, &rules);
     let sinks = sink::read_all(&root, &derived.watchable);
+    let serve = serve::read(&root);
     let (capture_options, records) = capture::read(&root);
     if let Some(store) = &mut store {
         let limits = sources
@@ -164,6 +168,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         text: text.to_owned(),
         data_dir,
         duration,
+        host,
         journal,
         store,
         sources: sources
@@ -178,6 +183,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
         notifiers,
         silences,
         sinks,
+        serve,
         capture: records.then(|| capture_options.clone()),
         capture_options,
         computed: derived.computed,

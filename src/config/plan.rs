@@ -16,6 +16,7 @@ use crate::expression::Expression;
 use crate::journal;
 use crate::lanes::Overflow;
 use crate::notify;
+use crate::serve;
 use crate::sink::SinkOptions;
 use crate::stage::calibrate::Calibration;
 use crate::store;
@@ -29,6 +30,8 @@ pub struct Plan {
     pub data_dir: PathBuf,
     /// Stop by itself after so long.
     pub duration: Option<Duration>,
+    /// What is wanted of the host.
+    pub host: Host,
     /// How the journal is kept.
     pub journal: journal::Options,
     /// How the store is kept; `None`: there is only the journal.
@@ -47,6 +50,8 @@ pub struct Plan {
     pub silences: Vec<Silence>,
     /// Where data are sent.
     pub sinks: Vec<SinkOptions>,
+    /// How the live page is served, if it is.
+    pub serve: Option<serve::Options>,
     /// How the bytes of the devices are recorded; none: they are not.
     pub capture: Option<Capture>,
     /// How they would be, if somebody asks for it.
@@ -88,6 +93,19 @@ impl Plan {
             simulator.links = data_dir.join(DEVICES_DIR);
         }
     }
+}
+
+/// What is wanted of the host, as far as it permits it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Host {
+    /// Readers and stage are scheduled in real time.
+    pub realtime: bool,
+    /// Processors of the readers; none: any.
+    pub reader_cores: Vec<usize>,
+    /// Processors of the stage; none: any.
+    pub stage_cores: Vec<usize>,
+    /// No page of the process leaves memory.
+    pub lock_memory: bool,
 }
 
 /// Where, in the data directory, the simulated devices' links are.

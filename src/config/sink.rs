@@ -351,7 +351,7 @@ fn auth(section: &Section<'_>, dialect: Choice, has_bucket: bool) -> Option<Auth
 }
 
 /// `{ env = "NAME" }` or `{ file = "PATH" }`
-fn secret(section: &Section<'_>, key: &'static str) -> Option<Secret> {
+pub(super) fn secret(section: &Section<'_>, key: &'static str) -> Option<Secret> {
     if section.has(key) && !section.is_table(key) {
         let wrong = Wrong::new(
             "must not stand here itself: the configuration is kept with the data",

@@ -57,6 +57,17 @@ pub(super) fn texts(value: &DeValue<'_>) -> Read<Vec<String>> {
     array.iter().map(|item| text(item.get_ref())).collect()
 }
 
+/// A list of whole numbers within a range.
+pub(super) fn integers(range: RangeInclusive<i64>) -> impl Fn(&DeValue<'_>) -> Read<Vec<i64>> {
+    let each = integer(range);
+    move |value| {
+        let array = value
+            .as_array()
+            .ok_or_else(|| Wrong::kind(value, "a list of whole numbers"))?;
+        array.iter().map(|item| each(item.get_ref())).collect()
+    }
+}
+
 /// `true` or `false`.
 pub(super) fn flag(value: &DeValue<'_>) -> Read<bool> {
     value

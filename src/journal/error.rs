@@ -106,10 +106,10 @@ pub enum Error {
 impl Error {
     /// An I/O error with its circumstances.
     pub(super) fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_path_buf();
+        // The path is copied only if there is an error: a commit allocates nothing.
         move |source| Self::Io {
             doing,
-            path,
+            path: path.to_path_buf(),
             source,
         }
     }

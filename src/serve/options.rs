@@ -30,15 +30,18 @@ impl Token {
         let text = match self {
             Self::File(path) => {
                 let text = std::fs::read_to_string(path);
-                text.map_err(|error| format!("cannot read the token in {}: {error}", path.display()))?
+                text.map_err(|error| {
+                    format!("cannot read the token in {}: {error}", path.display())
+                })?
             }
-            Self::Env(name) => {
-                std::env::var(name).map_err(|_| format!("${name}, which holds a token, is not set"))?
-            }
+            Self::Env(name) => std::env::var(name)
+                .map_err(|_| format!("${name}, which holds a token, is not set"))?,
         };
         let token = text.lines().next().unwrap_or_default().trim().to_owned();
         if token.len() < TOKEN_CHARS_MIN {
-            return Err(format!("the token of {self:?} has fewer than {TOKEN_CHARS_MIN} characters"));
+            return Err(format!(
+                "the token of {self:?} has fewer than {TOKEN_CHARS_MIN} characters"
+            ));
         }
         Ok(token)
     }

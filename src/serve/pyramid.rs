@@ -117,7 +117,9 @@ impl Pyramid {
         while from < times_ns.len() {
             let column = times_ns[from].div_euclid(FINEST_NS);
             let end_ns = (column + 1) * FINEST_NS;
-            let count = times_ns[from..].partition_point(|time_ns| *time_ns < end_ns).max(1);
+            let count = times_ns[from..]
+                .partition_point(|time_ns| *time_ns < end_ns)
+                .max(1);
             let (mut low, mut high) = (f64::NAN, f64::NAN);
             for value in &values[from..from + count] {
                 (low, high) = (low.min(*value), high.max(*value));
@@ -195,7 +197,9 @@ impl Folding {
         } = &mut self.series;
         for (time_ns, value) in times_ns.iter().zip(values) {
             let place = time_ns.div_euclid(*bucket_ns) - *first;
-            let column = usize::try_from(place).ok().and_then(|place| columns.get_mut(place));
+            let column = usize::try_from(place)
+                .ok()
+                .and_then(|place| columns.get_mut(place));
             if let Some([low, high]) = column {
                 (*low, *high) = (low.min(*value), high.max(*value));
             }
@@ -242,12 +246,18 @@ mod tests {
         for span in [SECOND, 7 * SECOND, 60 * SECOND, 100 * SECOND, 3600 * SECOND] {
             for width in [200, 1200, 4000] {
                 let level = Pyramid::level(span, width);
-                assert!(pyramid.reaches(level, 100 * SECOND - span), "{span} {width}");
+                assert!(
+                    pyramid.reaches(level, 100 * SECOND - span),
+                    "{span} {width}"
+                );
                 let series = pyramid.series(level, 100 * SECOND - span, 100 * SECOND);
                 assert!(series.columns.len() <= width.min(COLUMNS_MAX / 2) + 2);
             }
         }
-        assert!(!pyramid.reaches(0, 90 * SECOND), "the finest level reaches back four seconds");
+        assert!(
+            !pyramid.reaches(0, 90 * SECOND),
+            "the finest level reaches back four seconds"
+        );
     }
 
     #[test]
@@ -266,7 +276,11 @@ mod tests {
         pyramid.add(&[0], &[1.0]);
         pyramid.add(&[3600 * SECOND], &[2.0]);
         let series = pyramid.series(0, 3599 * SECOND, 3600 * SECOND);
-        assert!(series.columns[..series.columns.len() - 1].iter().all(|c| c[0].is_nan()));
+        assert!(
+            series.columns[..series.columns.len() - 1]
+                .iter()
+                .all(|c| c[0].is_nan())
+        );
         assert_eq!(series.columns.last(), Some(&[2.0, 2.0]));
         assert_eq!(pyramid.series(0, 0, SECOND).columns, Vec::<[f64; 2]>::new());
     }

@@ -340,6 +340,20 @@ impl Sinks {
         self.running.iter().map(of).collect()
     }
 
+    /// As [`Sinks::status`], for whoever looks on from elsewhere.
+    pub fn watch(&self) -> impl Fn() -> Vec<(String, SinkStatus)> + Send + Sync + use<> {
+        let running = self.running.iter();
+        let running = running.map(|sink| (sink.name.clone(), Arc::clone(&sink.status)));
+        let running: Vec<_> = running.collect();
+        move || {
+            let of = |(name, status): &(String, Arc<Mutex<SinkStatus>>)| {
+                let status = status.lock().unwrap_or_else(PoisonError::into_inner);
+                (name.clone(), status.clone())
+            };
+            running.iter().map(of).collect()
+        }
+    }
+
     /// Sends what the closed journal still has, for as long as each may linger, and ends.
     #[must_use]
     pub fn close(mut self) -> Vec<(String, SinkStatus)> {

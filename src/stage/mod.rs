@@ -18,7 +18,7 @@ mod results;
 pub mod statistics;
 pub mod thermocouple;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use kymo_drivers::block::{Block, Gap, GapReason, Priority, SourceId};
 
@@ -26,7 +26,7 @@ use crate::alert::{Alert, RuleMemory, RuleOptions, SilenceMemory};
 use crate::clock::Clock;
 use crate::event::Event;
 use crate::lanes::{Intake, Item, carry};
-use crate::latency::Latency;
+use crate::latency::{Latency, Summary};
 use crate::ledger::Ledger;
 
 pub use alerts::{AlertSetup, RuleCounts};
@@ -92,10 +92,21 @@ pub struct StageOptions<R> {
     pub recorder: R,
     /// Where drops are counted.
     pub ledger: Ledger,
+    /// Where latencies are written about once a second, for whoever looks on.
+    pub latencies: Arc<Mutex<StageLatencies>>,
     /// What the readers have to say.
     pub events: flume::Receiver<Event>,
     /// What time it is.
     pub clock: Clock,
+}
+
+/// Latencies so far.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StageLatencies {
+    /// From the read of a block to its being taken from its lane.
+    pub read_to_stage: Summary,
+    /// From the read of a sample to the change of an alert that it caused.
+    pub read_to_alert: Summary,
 }
 
 /// What a stage leaves behind.
@@ -157,7 +168,13 @@ pub struct Stage<R> {
     events: flume::Receiver<Event>,
     clock: Clock,
     read_to_stage: Latency,
+    latencies: Arc<Mutex<StageLatencies>>,
+    /// When they are written next, ns.
+    publish_ns: i64,
 }
+
+/// Latencies are written for others so often, ns: to sum a histogram up takes some tens of microseconds.
+const PUBLISH_NS: i64 = 1_000_000_000;
 
 /// Blocks handled before the runtime is let through to its other tasks: some tens of microseconds.
 const BLOCKS_PER_TURN: usize = 64;
@@ -210,6 +227,8 @@ impl<R: Recorder> Stage<R> {
             events: options.events,
             clock: options.clock,
             read_to_stage: Latency::default(),
+            latencies: options.latencies,
+            publish_ns: i64::MIN,
         };
         // Alerts that an earlier run left.
         stage.note_alerts();
@@ -248,6 +267,7 @@ impl<R: Recorder> Stage<R> {
             self.tick_computed(is_drained);
             self.note_alerts();
             self.hand_on_all_held();
+            self.publish();
             while let Ok(event) = self.events.try_recv() {
                 self.recorder.record_event(&event);
             }
@@ -290,7 +310,21 @@ impl<R: Recorder> Stage<R> {
     ///
     /// # Errors
     /// If the system gives no thread or no event queue.
-    pub fn start(mut self) -> std::io::Result<std::thread::JoinHandle<Outcome<R>>>
+    pub fn start(self) -> std::io::Result<std::thread::JoinHandle<Outcome<R>>>
+    where
+        R: 'static,
+    {
+        self.start_with(|| ())
+    }
+
+    /// As [`Stage::start`], on a thread that prepares itself first.
+    ///
+    /// # Errors
+    /// If the system gives no thread or no event queue.
+    pub fn start_with(
+        mut self,
+        prepare: impl FnOnce() + Send + 'static,
+    ) -> std::io::Result<std::thread::JoinHandle<Outcome<R>>>
     where
         R: 'static,
     {
@@ -301,7 +335,23 @@ impl<R: Recorder> Stage<R> {
             self.computed = Some(Computed::start(wanted, self.intake.gate())?);
         }
         let thread = std::thread::Builder::new().name("kymo-stage".to_owned());
-        thread.spawn(move || runtime.block_on(self.run()))
+        thread.spawn(move || {
+            prepare();
+            runtime.block_on(self.run())
+        })
+    }
+
+    /// Writes the latencies for whoever looks on, if it is time and nobody reads them just now.
+    fn publish(&mut self) {
+        let now_ns = self.clock.now_ns();
+        if now_ns < self.publish_ns {
+            return;
+        }
+        if let Ok(mut latencies) = self.latencies.try_lock() {
+            self.publish_ns = now_ns.saturating_add(PUBLISH_NS);
+            latencies.read_to_stage = self.read_to_stage.summary();
+            latencies.read_to_alert = self.alerts.latency.summary();
+        }
     }
 
     fn handle(&mut self, block: Block) {

@@ -70,7 +70,7 @@ impl EventRow {
             value: value["value"].as_f64(),
             limit: value["limit"].as_f64(),
             unit: text("unit"),
-            text: text("text"),
+            text: text("text").or_else(|| text("message")),
             ..Self::default()
         }
     }

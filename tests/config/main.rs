@@ -2,10 +2,12 @@
 
 mod capture;
 mod formats;
+mod host;
 mod keep;
 mod links;
 mod once;
 mod polled;
+mod serve;
 mod usb;
 
 use std::time::Duration;

@@ -2,6 +2,7 @@
 
 mod alerts;
 mod audit;
+mod bench;
 mod capture;
 mod commands;
 mod computed;
@@ -18,6 +19,8 @@ mod polled;
 mod query;
 mod receiver;
 mod run;
+mod serve;
+mod sim;
 mod spectra;
 mod store;
 mod worked;

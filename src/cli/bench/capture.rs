@@ -16,7 +16,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     let mut last = None;
     for number in 0..args.repeat {
         let mut rate_of = |with_capture: bool| -> anyhow::Result<(f64, f64)> {
-            let report = flood(args, args.duration, with_capture)?;
+            let (report, _) = flood(args, args.duration, with_capture)?;
             ensure!(
                 report.failure.is_none(),
                 "the run failed: {:?}",
@@ -73,6 +73,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         ratio,
         ratio_spread,
         latency_us: last.map(|last| last.read_to_stage),
+        rows: Vec::new(),
         more_us: serde_json::Map::new(),
         rss_bytes: resident_bytes(),
         balanced,

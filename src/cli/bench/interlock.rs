@@ -18,7 +18,6 @@ use super::{Args, Found, Limit, machine, resident_bytes};
 use crate::clock::Clock;
 use crate::config;
 use crate::latency::Latency;
-use crate::pipeline::Run;
 
 /// Time between steps; not a multiple of anything else in the run.
 const PAUSE: Duration = Duration::from_micros(3137);
@@ -47,25 +46,25 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     for simulator in &mut plan.simulators {
         simulator.rate_hz = Some(BACKGROUND_HZ);
     }
-    let mut run = Run::start(plan, Clock::system())?;
     let (stop, echo) = echo(&bare.path)?;
-    // Warm-up: devices attach, pools fill.
-    std::thread::park_timeout(Duration::from_millis(700));
-    let (mut kymo, mut limit, mut steps) = (Latency::default(), Latency::default(), 0_u64);
-    let until = Instant::now() + args.duration * args.repeat;
-    while Instant::now() < until {
-        for (device, times) in [(&device, &mut kymo), (&bare, &mut limit)] {
-            let taken = device.step().context("the stop bytes did not come")?;
-            times.record_ns(0, i64::try_from(taken.as_nanos())?);
-            std::thread::park_timeout(PAUSE);
+    let measured = super::during(plan, &Clock::system(), |_| {
+        // Warm-up: devices attach, pools fill.
+        std::thread::park_timeout(Duration::from_millis(700));
+        let (mut kymo, mut limit, mut steps) = (Latency::default(), Latency::default(), 0_u64);
+        let until = Instant::now() + args.duration * args.repeat;
+        while Instant::now() < until {
+            for (device, times) in [(&device, &mut kymo), (&bare, &mut limit)] {
+                let taken = device.step().context("the stop bytes did not come")?;
+                times.record_ns(0, i64::try_from(taken.as_nanos())?);
+                std::thread::park_timeout(PAUSE);
+            }
+            steps += 1;
         }
-        steps += 1;
-    }
-    let failure = run.watch();
-    ensure!(failure.is_none(), "the run failed: {failure:?}");
+        Ok((kymo, limit, steps))
+    });
     stop.trigger();
     let _ = echo.join();
-    let report = run.stop();
+    let ((kymo, limit, steps), report) = measured?;
     let fired = report.alerts["over"]["fired"].as_u64();
     ensure!(fired == Some(steps), "{steps} steps, but fired {fired:?}");
     let (kymo, limit) = (kymo.summary(), limit.summary());
@@ -87,6 +86,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         ratio_spread: [kymo.mean / limit.mean, kymo.p99 / limit.p99],
         latency_us: Some(kymo),
         more_us: serde_json::Map::new(),
+        rows: Vec::new(),
         rss_bytes: resident_bytes(),
         balanced: report.ledger.balanced && report.ledger.dropped == 0,
     })

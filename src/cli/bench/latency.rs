@@ -12,29 +12,30 @@ use anyhow::{Context, ensure};
 use kymo_drivers::link::{self, Read, Stop};
 use kymo_simulators::{Simulator, Written};
 
-use super::{Args, Found, Limit, machine, resident_bytes};
+use super::{Args, Found, Limit, Row, machine, median, resident_bytes};
 use crate::alert::Change;
 use crate::clock::Clock;
 use crate::config;
-use crate::config::plan::Plan;
+use crate::config::plan::{Host, Plan};
 use crate::latency::Latency;
-use crate::pipeline::{Notice, Run};
+use crate::pipeline::{Notice, Report, Run};
+use crate::tuning::{self, Rank, Scheduling};
 
 /// Sources of background traffic, and frames a second of each; one channel a frame.
 pub(super) const BACKGROUND: usize = 16;
 pub(super) const BACKGROUND_HZ: f64 = 9375.0;
 
 /// Pressure held between steps, and at a step: on either side of the rule's limits.
-const LOW_BAR: f64 = 1.0;
-const HIGH_BAR: f64 = 3.0;
+pub(super) const LOW_BAR: f64 = 1.0;
+pub(super) const HIGH_BAR: f64 = 3.0;
 
 /// Time between steps; not a multiple of anything else in the run.
 const PAUSE: Duration = Duration::from_micros(3137);
 
 /// A step that has not been seen after so long is lost, and the benchmark fails.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-const CHAMBER: &str = r#"
+pub(super) const CHAMBER: &str = r#"
 [source.chamber]
 priority = "critical"
 link = { type = "simulator", device = "chamber", baud = 230400 }
@@ -57,7 +58,7 @@ clear = 1.5
 device = "pressure-interlock"
 "#;
 
-const VIBRATION: &str = r#"
+pub(super) const VIBRATION: &str = r#"
 [source.SOURCE]
 priority = "PRIORITY"
 link = { type = "simulator", device = "SOURCE", baud = 12_000_000 }
@@ -77,48 +78,35 @@ device = "vibration-sensor"
 "#;
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
-    let folder = super::scratch(args)?;
-    let clock = Clock::system();
-    let mut run = Run::start(plan(folder.path())?, clock.clone())?;
-    let bare = Bare::start(folder.path())?;
-    let chamber = run
-        .simulators()
-        .last()
-        .context("the interlock is the last simulator of the plan")?;
-    // Left alone the interlock is over its limit half of the time, and a step would change nothing.
-    for device in [chamber, &bare.simulator] {
-        let held = device.set_level(Some(LOW_BAR)).recv_timeout(PATIENCE);
-        held.context("the device did not hold its level")?;
-    }
-    // Warm-up: devices attach, pools fill.
-    std::thread::park_timeout(Duration::from_millis(700));
-    let (mut kymo, mut limit) = (Latency::default(), Latency::default());
-    let started = Instant::now();
-    let duration = args.duration * args.repeat;
-    let mut steps = 0_u64;
-    while started.elapsed() < duration {
-        // The two take turns, so that both see the same machine.
-        let written = step(chamber, LOW_BAR, HIGH_BAR, |written| {
-            seen_by_rule(&run, &clock, written)
-        })?;
-        kymo.record_ns(written.0, written.1);
-        let written = step(&bare.simulator, LOW_BAR, HIGH_BAR, |written| {
-            bare.seen(&clock, written)
-        })?;
-        limit.record_ns(written.0, written.1);
-        steps += 1;
-    }
-    let failure = run.watch();
-    ensure!(failure.is_none(), "the run failed: {failure:?}");
-    bare.stop()?;
-    let report = run.stop();
-    let fired = report.alerts["step"]["fired"].as_u64().unwrap_or(0);
-    ensure!(
-        fired >= steps,
-        "{steps} steps, but the rule fired {fired} times"
-    );
-    let (kymo, limit) = (kymo.summary(), limit.summary());
+    let plain = once(args, Host::default())?;
+    let mut rows = Vec::new();
     let mut more_us = serde_json::Map::new();
+    if args.tuned {
+        rows.push(plain.row("as it comes"));
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let realtime = Host {
+            realtime: true,
+            lock_memory: true,
+            ..Host::default()
+        };
+        // One for the stage, the others for the readers.
+        let pinned = Host {
+            reader_cores: (0..(cores - 1).max(1)).collect(),
+            stage_cores: vec![cores - 1],
+            ..realtime.clone()
+        };
+        more_us.insert("not_permitted".to_owned(), not_permitted()?.into());
+        for (name, host) in [
+            ("in real time, memory locked", realtime),
+            ("the same, and pinned", pinned),
+        ] {
+            let found = once(args, host);
+            tuning::unlock_memory();
+            rows.push(found?.row(name));
+        }
+    }
+    rows.extend(super::durable::rows(args)?);
+    let report = &plain.report;
     for (name, times) in [
         ("read_to_stage", report.latency_us.read_to_stage),
         ("read_to_alert", report.latency_us.read_to_alert),
@@ -126,24 +114,20 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     ] {
         more_us.insert(name.to_owned(), serde_json::to_value(times)?);
     }
-    let ratio = kymo.p50 / limit.p50.max(f64::MIN_POSITIVE);
-    let background: u64 = report
-        .sources
-        .0
-        .iter()
-        .rev()
-        .skip(1)
-        .map(|(_, s)| s.samples)
-        .sum();
-    #[allow(clippy::cast_precision_loss)]
-    let samples_per_s = background as f64 / report.duration_s;
+    let (kymo, limit) = (plain.kymo.summary(), plain.limit.summary());
+    more_us.insert("ratio_of_means".to_owned(), (kymo.mean / limit.mean).into());
+    more_us.insert("ratio_of_p99".to_owned(), (kymo.p99 / limit.p99).into());
+    let background = report.sources.0.iter().rev().skip(1);
+    let samples: u64 = background.map(|(_, s)| s.samples).sum();
+    let (ratio, ratio_spread) = median(plain.ratios.clone());
     Ok(Found {
         bench: "latency",
         what: format!(
-            "{steps} steps on a critical source, beside {BACKGROUND} sources of {BACKGROUND_HZ} samples/s; from the write on the pseudo-terminal to the alert"
+            "{} steps on a critical source, beside {BACKGROUND} sources of {BACKGROUND_HZ} samples/s; from the write on the pseudo-terminal to the alert. Then, a priority at a time and without other traffic, to the commit and to where a query finds the sample",
+            kymo.count
         ),
         machine: machine(),
-        samples_per_s: Some(samples_per_s),
+        samples_per_s: Some(samples as f64 / report.duration_s),
         bytes_per_s: None,
         limit: Limit {
             what: "a bare thread that reads the pseudo-terminal and wakes another (medians compared)",
@@ -152,12 +136,111 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
             latency_us: Some(limit),
         },
         ratio,
-        ratio_spread: [kymo.mean / limit.mean, kymo.p99 / limit.p99],
+        ratio_spread,
         latency_us: Some(kymo),
         more_us,
+        rows,
         rss_bytes: resident_bytes(),
         balanced: report.ledger.balanced && report.ledger.dropped == 0,
     })
+}
+
+/// What the host does not permit, of all that could be wanted.
+fn not_permitted() -> anyhow::Result<Vec<String>> {
+    let wanted = Scheduling {
+        realtime: Some(Rank::CriticalReader),
+        cores: Vec::new(),
+    };
+    let (_, refused) = wanted.tried()?;
+    let locked = tuning::lock_memory();
+    tuning::unlock_memory();
+    let refused = refused.into_iter().chain(locked.err());
+    Ok(refused.map(|refused| refused.to_string()).collect())
+}
+
+/// What one run came to.
+struct Came {
+    kymo: Latency,
+    limit: Latency,
+    /// Of the medians, in each repetition.
+    ratios: Vec<f64>,
+    report: Report,
+}
+
+impl Came {
+    fn row(&self, name: &str) -> Row {
+        let (kymo, limit) = (self.kymo.summary(), self.limit.summary());
+        Row::named(name)
+            .with("alerts", kymo.count as f64)
+            .with("alert mean µs", kymo.mean)
+            .with("alert p50 µs", kymo.p50)
+            .with("alert p99 µs", kymo.p99)
+            .with("alert max µs", kymo.max)
+            .with("bare p50 µs", limit.p50)
+            .with("bare p99 µs", limit.p99)
+    }
+}
+
+fn once(args: &Args, host: Host) -> anyhow::Result<Came> {
+    let folder = super::scratch(args)?;
+    let clock = Clock::system();
+    let mut plan = plan(folder.path())?;
+    plan.host = host;
+    let elsewhere = super::scratch_for_links()?;
+    let bare = Bare::start(elsewhere.path())?;
+    let measured = super::during(plan, &clock, |run| measure(args, run, &bare, &clock));
+    bare.stop()?;
+    let ((kymo, limit, ratios), report) = measured?;
+    let fired = report.alerts["step"]["fired"].as_u64().unwrap_or(0);
+    ensure!(
+        fired >= kymo.count(),
+        "{} steps, but the rule fired {fired} times",
+        kymo.count()
+    );
+    Ok(Came {
+        kymo,
+        limit,
+        ratios,
+        report,
+    })
+}
+
+/// Kymo's latencies, the bare path's, and the ratio of the medians in each repetition.
+fn measure(
+    args: &Args,
+    run: &Run,
+    bare: &Bare,
+    clock: &Clock,
+) -> anyhow::Result<(Latency, Latency, Vec<f64>)> {
+    let chamber = run.simulators().last();
+    let chamber = chamber.context("the interlock is the last simulator of the plan")?;
+    // Left alone the interlock is over its limit half of the time, and a step would change nothing.
+    for device in [chamber, &bare.simulator] {
+        let held = device.set_level(Some(LOW_BAR)).recv_timeout(PATIENCE);
+        held.context("the device did not hold its level")?;
+    }
+    // Warm-up: devices attach, pools fill.
+    std::thread::park_timeout(Duration::from_millis(700));
+    let (mut kymo, mut limit, mut ratios) = (Latency::default(), Latency::default(), vec![]);
+    for _ in 0..args.repeat {
+        let (mut of_kymo, mut of_bare) = (Latency::default(), Latency::default());
+        let started = Instant::now();
+        while started.elapsed() < args.duration {
+            // The two take turns, so that both see the same machine.
+            let (from_ns, to_ns) = step(chamber, LOW_BAR, HIGH_BAR, |written| {
+                seen_by_rule(run, clock, written)
+            })?;
+            of_kymo.record_ns(from_ns, to_ns);
+            let (from_ns, to_ns) = step(&bare.simulator, LOW_BAR, HIGH_BAR, |written| {
+                bare.seen(clock, written)
+            })?;
+            of_bare.record_ns(from_ns, to_ns);
+        }
+        ratios.push(of_kymo.summary().p50 / of_bare.summary().p50.max(f64::MIN_POSITIVE));
+        kymo.merge(&of_kymo);
+        limit.merge(&of_bare);
+    }
+    Ok((kymo, limit, ratios))
 }
 
 /// The configuration of the other traffic.
@@ -185,7 +268,7 @@ fn plan(data_dir: &Path) -> anyhow::Result<Plan> {
 }
 
 /// One step up, and down again: when it was written, and when it was seen.
-fn step(
+pub(super) fn step(
     device: &Simulator,
     low: f64,
     high: f64,
@@ -200,7 +283,11 @@ fn step(
 }
 
 /// Waits for the alert of a step.
-fn seen_by_rule(run: &Run, clock: &Clock, written: &Written) -> anyhow::Result<(i64, i64)> {
+pub(super) fn seen_by_rule(
+    run: &Run,
+    clock: &Clock,
+    written: &Written,
+) -> anyhow::Result<(i64, i64)> {
     let written_ns = clock.at_ns(written.at);
     loop {
         let notice = run

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
@@ -22,11 +21,26 @@ use crate::stage::calibrate::Calibration;
 use crate::stage::statistics::summarize;
 use crate::stage::{AlertSetup, ChannelOptions, Recorder, Stage, StageOptions};
 
-const CHANNELS: usize = 8;
-const FRAMES: usize = 1024;
-const DEPTH: usize = 64;
-/// One generator a core but one: the stage has that.
-const GENERATORS: u16 = 1;
+/// What goes through lanes and stage.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shape {
+    /// All of them filled by one generator's thread, in turn: the stage has the other core.
+    pub(super) sources: u16,
+    /// Of each source.
+    pub(super) channels: usize,
+    /// In a block.
+    pub(super) frames: usize,
+    /// Blocks in a lane at most.
+    pub(super) depth: usize,
+}
+
+/// What the benchmark itself runs.
+const SHAPE: Shape = Shape {
+    sources: 1,
+    channels: 8,
+    frames: 1024,
+    depth: 64,
+};
 
 /// Throws blocks away, and counts them as the journal would.
 struct Discard {
@@ -53,21 +67,22 @@ impl Recorder for Discard {
 
 /// One block's columns, computed once: a ramp of so many counts a channel.
 #[allow(clippy::cast_precision_loss)]
-fn template() -> Vec<Vec<f64>> {
-    (0..CHANNELS)
-        .map(|c| (0..FRAMES).map(|i| (i * (c + 1)) as f64).collect())
+pub(super) fn template(shape: Shape) -> Vec<Vec<f64>> {
+    (0..shape.channels)
+        .map(|c| (0..shape.frames).map(|i| (i * (c + 1)) as f64).collect())
         .collect()
 }
 
 /// A fresh block with the template copied in, as a decoder would leave it.
-fn fill(block: &mut Block, template: &[Vec<f64>], read_ns: i64) {
+pub(super) fn fill(block: &mut Block, template: &[Vec<f64>], read_ns: i64) {
+    let frames = template.first().map_or(0, Vec::len);
     for (channel, column) in template.iter().enumerate() {
         block
             .frames
-            .spare_column(channel, FRAMES)
+            .spare_column(channel, frames)
             .copy_from_slice(column);
     }
-    block.frames.commit(FRAMES);
+    block.frames.commit(frames);
     block.axis = Axis::Regular {
         start_ns: read_ns,
         period_ns: 1000.0,
@@ -77,13 +92,13 @@ fn fill(block: &mut Block, template: &[Vec<f64>], read_ns: i64) {
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     let warm_up = Duration::from_millis(200);
-    pipeline(warm_up)?;
+    pipeline(SHAPE, warm_up)?;
     bare(warm_up);
     let (mut rates, mut limits, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let mut balanced = true;
     let mut latency = None;
     for _ in 0..args.repeat {
-        let (rate, read_to_stage, even) = pipeline(args.duration)?;
+        let (rate, read_to_stage, even) = pipeline(SHAPE, args.duration)?;
         let limit = bare(args.duration);
         balanced &= even;
         latency = Some(read_to_stage);
@@ -95,7 +110,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     Ok(Found {
         bench: "memory",
         what: format!(
-            "{GENERATORS} generator, blocks of {FRAMES} frames of {CHANNELS} channels, four statistics and a threshold rule a channel"
+            "one generator, blocks of {} frames of {} channels, four statistics and a threshold rule a channel",
+            SHAPE.frames, SHAPE.channels
         ),
         machine: machine(),
         samples_per_s: Some(median(rates).0),
@@ -110,6 +126,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         ratio_spread,
         latency_us: latency,
         more_us: serde_json::Map::new(),
+        rows: Vec::new(),
         rss_bytes: resident_bytes(),
         balanced,
     })
@@ -117,11 +134,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
 
 /// Samples a second through lanes and stage; latencies; whether the ledger balances.
 #[allow(clippy::cast_precision_loss)]
-fn pipeline(duration: Duration) -> anyhow::Result<(f64, crate::latency::Summary, bool)> {
+pub(super) fn pipeline(
+    shape: Shape,
+    duration: Duration,
+) -> anyhow::Result<(f64, crate::latency::Summary, bool)> {
     let clock = Clock::system();
-    let ledger = Ledger::new(usize::from(GENERATORS));
+    let ledger = Ledger::new(usize::from(shape.sources));
     let mut builder = LanesBuilder::default();
-    for source in 0..GENERATORS {
+    for source in 0..shape.sources {
         let source = SourceId(source);
         let counts = Arc::clone(ledger.source(source));
         let (priority, overflow) = (Priority::Normal, Overflow::Block);
@@ -130,7 +150,7 @@ fn pipeline(duration: Duration) -> anyhow::Result<(f64, crate::latency::Summary,
             lane: 0,
             priority,
             overflow,
-            depth: DEPTH,
+            depth: shape.depth,
             counts,
         });
     }
@@ -139,15 +159,16 @@ fn pipeline(duration: Duration) -> anyhow::Result<(f64, crate::latency::Summary,
         lane: 0,
         calibration: Calibration::None,
     };
-    let sources = (0..GENERATORS)
-        .map(|_| (0..CHANNELS).map(|_| channel()).collect())
+    let sources = (0..shape.sources)
+        .map(|_| (0..shape.channels).map(|_| channel()).collect())
         .collect();
     let (_, events) = flume::bounded(1);
     let (stage, boards) = Stage::new(StageOptions {
         intake,
         sources,
         keep: Vec::new(),
-        rules: rules(),
+        latencies: Arc::default(),
+        rules: rules(shape.sources, shape.channels),
         alerts: AlertSetup::default(),
         computed: None,
         recorder: Discard {
@@ -161,23 +182,18 @@ fn pipeline(duration: Duration) -> anyhow::Result<(f64, crate::latency::Summary,
     let stage = stage.start()?;
     let stop = Arc::new(AtomicBool::new(false));
     let started = Instant::now();
-    let generators: Vec<JoinHandle<()>> = senders
-        .into_iter()
-        .map(|(source, _, sender)| {
-            let (stop, clock, counts) = (
-                Arc::clone(&stop),
-                clock.clone(),
-                Arc::clone(ledger.source(source)),
-            );
-            std::thread::spawn(move || generate(sender, &stop, &clock, &counts))
-        })
-        .collect();
+    let generator = {
+        let (stop, clock, ledger) = (Arc::clone(&stop), clock.clone(), ledger.clone());
+        let senders = senders
+            .into_iter()
+            .map(|(source, _, sender)| (source, sender));
+        let senders: Vec<(SourceId, LaneSender)> = senders.collect();
+        std::thread::spawn(move || generate(shape, senders, &stop, &clock, &ledger))
+    };
     std::thread::park_timeout(duration);
     stop.store(true, Ordering::Relaxed);
     let broke = |_| anyhow::anyhow!("a thread of the benchmark broke down");
-    for generator in generators {
-        generator.join().map_err(broke)?;
-    }
+    generator.join().map_err(broke)?;
     let outcome = stage.join().map_err(broke)?;
     let seconds = started.elapsed().as_secs_f64();
     let totals = ledger.totals(outcome.in_flight);
@@ -187,10 +203,10 @@ fn pipeline(duration: Duration) -> anyhow::Result<(f64, crate::latency::Summary,
     );
     for (channel, board) in boards.iter().flatten().enumerate() {
         let shown = board.read();
-        let scale = (channel % CHANNELS + 1) as f64;
-        let middle = (FRAMES - 1) as f64 / 2.0 * scale;
+        let scale = (channel % shape.channels + 1) as f64;
+        let middle = (shape.frames - 1) as f64 / 2.0 * scale;
         ensure!(
-            shown.min == 0.0 && shown.max == (FRAMES - 1) as f64 * scale,
+            shown.min == 0.0 && shown.max == (shape.frames - 1) as f64 * scale,
             "extremes: {shown:?}"
         );
         ensure!(
@@ -207,25 +223,33 @@ fn pipeline(duration: Duration) -> anyhow::Result<(f64, crate::latency::Summary,
 }
 
 fn generate(
-    mut sender: LaneSender,
+    shape: Shape,
+    mut senders: Vec<(SourceId, LaneSender)>,
     stop: &AtomicBool,
     clock: &Clock,
-    counts: &crate::ledger::SourceCounts,
+    ledger: &Ledger,
 ) {
-    let template = template();
-    let pool = Pool::new(CHANNELS, FRAMES, DEPTH + 4);
+    let template = template(shape);
+    let pools: Vec<Pool> = senders
+        .iter()
+        .map(|_| Pool::new(shape.channels, shape.frames, shape.depth + 4))
+        .collect();
     while !stop.load(Ordering::Relaxed) {
-        let Some(mut block) = pool.take() else {
-            std::thread::yield_now();
-            continue;
-        };
-        fill(&mut block, &template, clock.now_ns());
-        counts.add_acquired(FRAMES as u64, (FRAMES * CHANNELS) as u64);
-        sender.push(block);
+        for ((source, sender), pool) in senders.iter_mut().zip(&pools) {
+            let Some(mut block) = pool.take() else {
+                std::thread::yield_now();
+                continue;
+            };
+            fill(&mut block, &template, clock.now_ns());
+            let (frames, samples) = (block.frames.len() as u64, block.frames.samples());
+            ledger.source(*source).add_acquired(frames, samples);
+            sender.push(block);
+        }
     }
 }
 
-fn rules() -> Vec<RuleOptions> {
+/// A threshold for every channel, that no block reaches.
+pub(super) fn rules(sources: u16, channels: usize) -> Vec<RuleOptions> {
     let limits = Limits {
         side: Side::Above,
         limit: 1e9,
@@ -235,21 +259,21 @@ fn rules() -> Vec<RuleOptions> {
         let name = format!("rule-{source}-{channel}");
         RuleOptions::new(&name, (source, channel), Kind::Threshold(limits))
     };
-    (0..usize::from(GENERATORS))
-        .flat_map(|s| (0..CHANNELS).map(move |c| rule(s, c)))
+    (0..usize::from(sources))
+        .flat_map(|s| (0..channels).map(move |c| rule(s, c)))
         .collect()
 }
 
 /// Samples a second of the bare loop.
 #[allow(clippy::cast_precision_loss)]
 fn bare(duration: Duration) -> f64 {
-    let queue = Arc::new(ArrayQueue::<Block>::new(DEPTH));
+    let queue = Arc::new(ArrayQueue::<Block>::new(SHAPE.depth));
     let stop = Arc::new(AtomicBool::new(false));
     let producer = {
         let (queue, stop) = (Arc::clone(&queue), Arc::clone(&stop));
         std::thread::spawn(move || {
-            let template = template();
-            let pool = Pool::new(CHANNELS, FRAMES, DEPTH + 4);
+            let template = template(SHAPE);
+            let pool = Pool::new(SHAPE.channels, SHAPE.frames, SHAPE.depth + 4);
             while !stop.load(Ordering::Relaxed) {
                 let Some(mut block) = pool.take() else {
                     std::thread::yield_now();
@@ -273,7 +297,7 @@ fn bare(duration: Duration) -> f64 {
             std::thread::yield_now();
             continue;
         };
-        for channel in 0..CHANNELS {
+        for channel in 0..SHAPE.channels {
             check += summarize(block.frames.column(channel)).sum;
         }
         samples += block.frames.samples();

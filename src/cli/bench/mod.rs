@@ -1,38 +1,60 @@
 //! `kymo bench`: each benchmark is one command, checks its own answer, and measures in the same
 //! run the limit that it is held against, so that a noisy machine disturbs both alike.
 
+mod all;
+mod architectures;
 mod capture;
+mod decode;
+mod durable;
+mod idle;
 mod interlock;
+mod isolation;
 mod latency;
 mod memory;
+mod page;
+mod record;
+mod scale;
 mod serial;
 mod sink;
 mod store;
+mod threads;
 
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use anyhow::ensure;
 use serde::Serialize;
 
+use crate::clock::Clock;
+use crate::config::plan::Plan;
 use crate::latency::Summary;
+use crate::pipeline::{Report, Run};
 
 /// Runs one of the benchmarks.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 #[command(after_help = "\
 Each benchmark prints the figure, the limit measured in the same run, and their ratio. It fails if its own \
 answer is wrong: a ledger out of balance, a value not as sent.\n\n  \
 kymo bench memory             generators → lanes → stage (statistics, a rule a channel) → thrown away\n  \
+kymo bench record             the same through the journal, with the store making Parquet behind it\n  \
 kymo bench serial             devices flooding pseudo-terminals → the whole pipeline with journal\n  \
 kymo bench capture            the same flood, recorded as a capture, beside itself without\n  \
 kymo bench latency            150,000 samples/s over 16 sources, and a step that must fire a rule\n  \
 kymo bench interlock          a device crosses its limit, and receives its stop bytes\n  \
+kymo bench page               the live page with twenty clients → a critical source's latency, and processor time\n  \
+kymo bench isolation          the critical path's latency beside floods and on a busy disk\n  \
+kymo bench decode             bytes → frames, in process\n  \
 kymo bench store              the journal → Parquet segments, and one minute of one channel out of them\n  \
-kymo bench sink               line protocol alone, and the journal → influxd, victoria-metrics if they are there")]
+kymo bench sink               line protocol alone, and the journal → influxd, victoria-metrics if they are there\n  \
+kymo bench architectures      polling, threads with queues, and lanes with an async stage, on the same work\n  \
+kymo bench scale              1 to 1,000 sources, 1 to 100,000 channels\n  \
+kymo bench idle               the shipped configuration's slow sources: what waiting costs\n  \
+kymo bench all                every one of them, into BENCHMARKS.md: some six minutes")]
 pub(super) struct Args {
     /// Which one.
     #[arg(value_enum)]
     name: Name,
-    /// How long each repetition runs.
+    /// How long each repetition runs; of `record` fifteen times as long, since what it shows must last.
     #[arg(long, default_value = "2s", value_parser = super::parse_duration)]
     duration: Duration,
     /// Repetitions of the benchmark and of its limit, in turn; the medians are reported.
@@ -45,6 +67,12 @@ pub(super) struct Args {
     /// About how large a store the benchmark `store` makes, beside a journal of about the same size.
     #[arg(long, default_value = "128MiB", value_parser = parse_size)]
     size: u64,
+    /// With `all`: the file that the tables are written to, as Markdown, between its marks if it has them.
+    #[arg(long, value_name = "FILE", default_value = "BENCHMARKS.md")]
+    output: std::path::PathBuf,
+    /// With `latency`: once more with `[host]` as punctual as it can be, and once more on processors of their own.
+    #[arg(long)]
+    tuned: bool,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -57,6 +85,20 @@ fn parse_size(text: &str) -> Result<u64, String> {
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Name {
+    /// Every one, in turn.
+    All,
+    /// The same work by three designs.
+    Architectures,
+    /// Bytes to frames, in process.
+    Decode,
+    /// What waiting costs.
+    Idle,
+    /// The critical path beside floods, and on a busy disk.
+    Isolation,
+    /// Through journal and store, sustained.
+    Record,
+    /// Many sources, many channels.
+    Scale,
     /// Lanes and stage alone, in memory.
     Memory,
     /// The whole pipeline, from pseudo-terminals to the journal.
@@ -67,6 +109,8 @@ enum Name {
     Latency,
     /// From a value written on a pseudo-terminal to the stop bytes there.
     Interlock,
+    /// What the live page costs, with twenty clients.
+    Page,
     /// From the journal into Parquet, and a range out of it.
     Store,
     /// From the journal to InfluxDB.
@@ -92,8 +136,36 @@ struct Found {
     /// Further latencies, by name.
     #[serde(skip_serializing_if = "serde_json::Map::is_empty")]
     more_us: serde_json::Map<String, serde_json::Value>,
+    /// What was measured one by one, where there is more than one thing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    rows: Vec<Row>,
     rss_bytes: u64,
     balanced: bool,
+}
+
+/// One line of a benchmark's table.
+#[derive(Debug, Clone, Serialize)]
+struct Row {
+    name: String,
+    #[serde(flatten)]
+    figures: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Row {
+    fn named(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            figures: serde_json::Map::new(),
+        }
+    }
+
+    /// With a figure more. What could not be measured is left out.
+    fn with(mut self, figure: &str, value: f64) -> Self {
+        if value.is_finite() {
+            self.figures.insert(figure.to_owned(), value.into());
+        }
+        self
+    }
 }
 
 /// What nothing could exceed, measured in the same run.
@@ -113,15 +185,10 @@ struct Limit {
 /// # Errors
 /// If it could not run, or its answer is wrong.
 pub(super) fn run(args: &Args) -> anyhow::Result<()> {
-    let found = match args.name {
-        Name::Memory => memory::run(args)?,
-        Name::Serial => serial::run(args)?,
-        Name::Capture => capture::run(args)?,
-        Name::Latency => latency::run(args)?,
-        Name::Interlock => interlock::run(args)?,
-        Name::Store => store::run(args)?,
-        Name::Sink => sink::run(args)?,
-    };
+    if matches!(args.name, Name::All) {
+        return all::run(args);
+    }
+    let found = one(args)?;
     if args.json {
         super::say(serde_json::to_string_pretty(&found)?);
     } else {
@@ -132,6 +199,26 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         "the ledger is out of balance: this is a mistake in kymo"
     );
     Ok(())
+}
+
+fn one(args: &Args) -> anyhow::Result<Found> {
+    match args.name {
+        Name::All => anyhow::bail!("`all` is not one benchmark"),
+        Name::Architectures => architectures::run(args),
+        Name::Capture => capture::run(args),
+        Name::Decode => decode::run(args),
+        Name::Idle => idle::run(args),
+        Name::Isolation => isolation::run(args),
+        Name::Interlock => interlock::run(args),
+        Name::Page => page::run(args),
+        Name::Latency => latency::run(args),
+        Name::Memory => memory::run(args),
+        Name::Record => record::run(args),
+        Name::Scale => scale::run(args),
+        Name::Serial => serial::run(args),
+        Name::Sink => sink::run(args),
+        Name::Store => store::run(args),
+    }
 }
 
 impl Found {
@@ -163,6 +250,7 @@ impl Found {
         for (name, value) in &self.more_us {
             let _ = writeln!(text, "{name:<24} {value}");
         }
+        text += &table(&self.rows);
         let [low, high] = self.ratio_spread;
         let _ = writeln!(
             text,
@@ -178,6 +266,31 @@ impl Found {
         );
         text
     }
+}
+
+/// Rows as a table, a column for every figure that any of them has.
+fn table(rows: &[Row]) -> String {
+    let figures = all::figures(rows);
+    let mut text = String::new();
+    if rows.is_empty() {
+        return text;
+    }
+    let names = rows.iter().map(|row| row.name.chars().count());
+    let width = names.max().unwrap_or(0);
+    let _ = write!(text, "{:width$}", "");
+    for figure in &figures {
+        let _ = write!(text, "  {figure:>10}");
+    }
+    text.push('\n');
+    for row in rows {
+        let _ = write!(text, "{:width$}", row.name);
+        for figure in &figures {
+            let shown = row.figures.get(figure).map(all::shown).unwrap_or_default();
+            let _ = write!(text, "  {shown:>0$}", figure.chars().count().max(10));
+        }
+        text.push('\n');
+    }
+    text
 }
 
 #[allow(clippy::cast_precision_loss)]
@@ -218,6 +331,26 @@ fn resident_bytes() -> u64 {
         .and_then(|field| field.parse().ok())
         .unwrap_or(0);
     pages * rustix::param::page_size() as u64
+}
+
+/// Has a run measured, and stops it whatever came of that: it keeps its own readers waited for.
+fn during<T>(
+    plan: Plan,
+    clock: &Clock,
+    measure: impl FnOnce(&Run) -> anyhow::Result<T>,
+) -> anyhow::Result<(T, Report)> {
+    let mut run = Run::start(plan, clock.clone())?;
+    let measured = measure(&run);
+    let failure = run.watch();
+    let report = run.stop();
+    ensure!(failure.is_none(), "the run failed: {failure:?}");
+    let measured = measured?;
+    ensure!(
+        report.failure.is_none(),
+        "the run failed: {:?}",
+        report.failure
+    );
+    Ok((measured, report))
 }
 
 /// A folder for one run's data, on the disk to be measured; removed when it is dropped.

@@ -10,14 +10,21 @@ use anyhow::{Context, ensure};
 use kymo_drivers::link::{self, Read, Stop};
 use kymo_simulators::Simulator;
 
-use super::{Args, Found, Limit, machine, median, resident_bytes};
+use super::threads::Look;
+use super::{Args, Found, Limit, Row, machine, median, resident_bytes};
 use crate::clock::Clock;
 use crate::config;
 use crate::config::plan::Plan;
-use crate::pipeline::{Report, Run};
+use crate::pipeline::Report;
 
 /// Flooding devices: one a core.
 const DEVICES: usize = 2;
+
+/// Threads that take less of a core are not shown.
+const LITTLE: f64 = 0.01;
+
+/// Names of threads, and their shares of a core.
+type Shares = Vec<(String, f64)>;
 
 /// A device's section of the configuration: the inertial unit of the shipped one, as fast as its port takes it.
 const SECTION: &str = r#"
@@ -55,18 +62,13 @@ device = "inertial-unit"
 pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     let (mut rates, mut limits, mut ratios, mut samples) = (vec![], vec![], vec![], vec![]);
     let mut balanced = true;
-    let mut last = None;
+    let (mut last, mut rows) = (None, Vec::new());
     pipeline(args, Duration::from_millis(300))?;
     for _ in 0..args.repeat {
-        let report = pipeline(args, args.duration)?;
-        let limit = bare(args.duration)?;
+        let (report, of_kymo) = pipeline(args, args.duration)?;
+        let (limit, of_bare) = bare(args.duration)?;
         let (bytes, count) = sums(&report);
         let rate = bytes / report.duration_s;
-        ensure!(
-            report.failure.is_none(),
-            "the run failed: {:?}",
-            report.failure
-        );
         ensure!(
             report
                 .sources
@@ -81,6 +83,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         limits.push(limit);
         ratios.push(rate / limit);
         last = Some(report.latency_us);
+        rows = [("kymo", of_kymo), ("limit", of_bare)]
+            .into_iter()
+            .flat_map(|(of, shares)| shares.into_iter().map(move |share| (of, share)))
+            .filter(|(_, (_, share))| *share >= LITTLE)
+            .map(|(of, (thread, share))| {
+                Row::named(&format!("{of}: {thread}")).with("% of a core", share * 100.0)
+            })
+            .collect();
     }
     let (ratio, ratio_spread) = median(ratios);
     let latencies = last.unwrap_or_default();
@@ -107,6 +117,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         ratio_spread,
         latency_us: Some(latencies.read_to_stage),
         more_us,
+        rows,
         rss_bytes: resident_bytes(),
         balanced,
     })
@@ -119,39 +130,51 @@ pub(super) fn sums(report: &Report) -> (f64, f64) {
     (bytes as f64, samples as f64)
 }
 
+/// The configuration of one inertial unit and its simulated device.
+pub(super) fn section(name: &str) -> String {
+    SECTION.replace("SOURCE", name)
+}
+
 fn plan(data_dir: &Path) -> anyhow::Result<Plan> {
-    let text: String = (0..DEVICES)
-        .map(|n| SECTION.replace("SOURCE", &format!("imu{n}")))
-        .collect();
+    let text: String = (0..DEVICES).map(|n| section(&format!("imu{n}"))).collect();
     let mut plan = config::parse("bench serial", &text).map_err(|m| anyhow::anyhow!("{m}"))?;
     plan.move_to(data_dir);
     // The journal is what is measured here; the store follows it in its own time.
     plan.store = None;
     for simulator in &mut plan.simulators {
         simulator.rate_hz = Some(f64::INFINITY);
+        simulator.name = format!("device-{}", simulator.name);
     }
     Ok(plan)
 }
 
-fn pipeline(args: &Args, duration: Duration) -> anyhow::Result<Report> {
+/// The report, and each thread's share of a core.
+fn pipeline(args: &Args, duration: Duration) -> anyhow::Result<(Report, Shares)> {
     flood(args, duration, false)
 }
 
 /// The flood through the whole pipeline, recorded as a capture or not.
-pub(super) fn flood(args: &Args, duration: Duration, with_capture: bool) -> anyhow::Result<Report> {
+pub(super) fn flood(
+    args: &Args,
+    duration: Duration,
+    with_capture: bool,
+) -> anyhow::Result<(Report, Shares)> {
     let folder = super::scratch(args)?;
     let mut plan = plan(folder.path())?;
     if with_capture {
         super::capture::recorded(&mut plan, folder.path());
     }
-    let run = Run::start(plan, Clock::system())?;
-    std::thread::park_timeout(duration);
-    Ok(run.stop())
+    let (shares, report) = super::during(plan, &Clock::system(), |_| {
+        let before = Look::now();
+        std::thread::park_timeout(duration);
+        Ok(Look::now().shares(&before, duration.as_secs_f64()))
+    })?;
+    Ok((report, shares))
 }
 
 /// Bytes a second of the bare loop.
 #[allow(clippy::cast_precision_loss)]
-fn bare(duration: Duration) -> anyhow::Result<f64> {
+fn bare(duration: Duration) -> anyhow::Result<(f64, Shares)> {
     let folder = super::scratch_for_links()?;
     let simulators = plan(folder.path())?
         .simulators
@@ -160,12 +183,13 @@ fn bare(duration: Duration) -> anyhow::Result<f64> {
         .collect::<Result<Vec<_>, _>>()
         .context("cannot start a simulated device")?;
     let stop = Stop::new()?;
-    let readers: Vec<_> = simulators
+    let readers: Vec<std::thread::JoinHandle<anyhow::Result<u64>>> = simulators
         .iter()
         .map(|simulator| {
             let options = link::serial::Options::new(simulator.path(), 12_000_000);
             let stop = stop.clone();
-            std::thread::spawn(move || -> anyhow::Result<u64> {
+            let thread = std::thread::Builder::new().name("reader".to_owned());
+            thread.spawn(move || -> anyhow::Result<u64> {
                 let mut link = link::Options::Serial(options).open()?;
                 let mut buffer = vec![0; 64 << 10];
                 let mut bytes = 0;
@@ -182,9 +206,10 @@ fn bare(duration: Duration) -> anyhow::Result<f64> {
                 Ok(bytes)
             })
         })
-        .collect();
-    let started = Instant::now();
+        .collect::<Result<_, _>>()?;
+    let (started, before) = (Instant::now(), Look::now());
     std::thread::park_timeout(duration);
+    let shares = Look::now().shares(&before, duration.as_secs_f64());
     stop.trigger();
     let mut bytes = 0;
     for reader in readers {
@@ -192,5 +217,5 @@ fn bare(duration: Duration) -> anyhow::Result<f64> {
             .join()
             .map_err(|_| anyhow::anyhow!("a reader broke down"))??;
     }
-    Ok(bytes as f64 / started.elapsed().as_secs_f64())
+    Ok((bytes as f64 / started.elapsed().as_secs_f64(), shares))
 }

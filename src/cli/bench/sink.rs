@@ -97,6 +97,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         ratio_spread: spread,
         latency_us: None,
         more_us,
+        rows: Vec::new(),
         rss_bytes: resident_bytes(),
         balanced: true,
     })
@@ -316,8 +317,8 @@ fn follow(server: &Server, database: &str, source: &Path) -> anyhow::Result<f64>
     };
     let (journal, sender, _) = journal::open(&source.join(journal::DIR), setup(&after)?)?;
     let sink = SinkOptions {
-        // A cursor of its own, at the beginning.
-        name: database.to_owned(),
+        // A cursor of its own, at the beginning: the other server's is at the end.
+        name: format!("{}-{database}", server.name),
         kind: Kind::Influx(Box::new(options(&server.url(), database)?)),
         selection: Selection::default(),
         pace: PaceOptions {

@@ -74,6 +74,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         ratio_spread: [rate / limit, rate / limit],
         latency_us: None,
         more_us,
+        rows: Vec::new(),
         rss_bytes: resident_bytes(),
         balanced: true,
     })

@@ -51,15 +51,27 @@ impl CounterShape {
         let bytes = packet
             .get(self.at..self.at + self.width)
             .unwrap_or_default();
-        let count = unsigned(bytes, self.order);
-        self.modulus.map_or(count, |modulus| count % modulus)
+        // The usual widths without a loop: it is read twice for every packet.
+        let count = match (bytes, self.order) {
+            (&[byte], _) => u64::from(byte),
+            (&[low, high], ByteOrder::Little) | (&[high, low], ByteOrder::Big) => {
+                u64::from(u16::from_le_bytes([low, high]))
+            }
+            _ => unsigned(bytes, self.order),
+        };
+        match self.modulus {
+            // A division for every packet would be a tenth of its cost.
+            Some(modulus) if count >= modulus => count % modulus,
+            _ => count,
+        }
     }
 
     /// Packets missing between two counts; `None` if that cannot be known.
     pub(super) fn missing(&self, last: u64, now: u64) -> Option<u64> {
         let step = match self.modulus {
             None => now.wrapping_sub(last),
-            Some(modulus) if now >= last => (now - last) % modulus,
+            // Both are below the modulus.
+            Some(_) if now >= last => now - last,
             Some(modulus) => modulus - (last - now),
         };
         let half = self.modulus.map_or(u64::MAX / 2, |modulus| modulus / 2);
@@ -368,7 +380,7 @@ impl Mistakes {
             return None;
         };
         let width = checksum.kind.width();
-        let shape = ChecksumShape {
+        let mut shape = ChecksumShape {
             engine,
             from: checksum.from,
             to: checksum.to,
@@ -414,6 +426,8 @@ impl Mistakes {
                 "checksum",
                 &format!("it covers itself: it stands at byte {at}, within {from} to {to}"),
             );
+        } else if let Length::Fixed(_) = length {
+            shape.engine = shape.engine.for_length(to - from);
         }
         Some(shape)
     }

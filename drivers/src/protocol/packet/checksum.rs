@@ -9,6 +9,7 @@
 use crc::{Algorithm, Crc, Table};
 
 use super::options::{ByteOrder, ChecksumKind};
+use super::short_crc::ShortCrc;
 
 /// One algorithm of the catalogue, by the type that holds its register.
 #[derive(Clone, Copy)]
@@ -220,6 +221,8 @@ pub(super) enum Engine {
     Adler32,
     U8(Box<Crc<u8, Table<16>>>),
     U16(Box<Crc<u16, Table<16>>>),
+    /// A CRC of 16 bits over few bytes, always as many.
+    Short16(ShortCrc),
     U32(Box<Crc<u32, Table<16>>>),
     U64(Box<Crc<u64, Table<16>>>),
     U128(Box<Crc<u128, Table<16>>>),
@@ -264,6 +267,17 @@ impl Engine {
         })
     }
 
+    /// The same, faster if every packet has so many bytes covered.
+    pub(super) fn for_length(self, covered: usize) -> Self {
+        match self {
+            Self::U16(crc) => match ShortCrc::new(covered, |bytes| crc.checksum(bytes)) {
+                Some(short) => Self::Short16(short),
+                None => Self::U16(crc),
+            },
+            other => other,
+        }
+    }
+
     /// Whether `found` is the checksum of the bytes.
     #[inline]
     pub(super) fn matches(&self, bytes: &[u8], found: &[u8], order: ByteOrder) -> bool {
@@ -280,6 +294,10 @@ impl Engine {
                 }
             }
             // The usual ones first, and at once: nearly all of a packet's time is here.
+            Self::Short16(crc) => {
+                let sum = crc.checksum(bytes);
+                sum.is_some_and(|sum| u64::from(sum) == unsigned(found, order))
+            }
             Self::U16(crc) => u64::from(crc.checksum(bytes)) == unsigned(found, order),
             _ => self.compute(bytes) == unsigned(found, order),
         }
@@ -320,6 +338,8 @@ impl Engine {
             }
             Self::U8(crc) => crc.checksum(bytes).into(),
             Self::U16(crc) => crc.checksum(bytes).into(),
+            // No sum of 16 bits is as large.
+            Self::Short16(crc) => crc.checksum(bytes).map_or(u64::MAX, u64::from),
             Self::U32(crc) => crc.checksum(bytes).into(),
             Self::U64(crc) => crc.checksum(bytes),
             #[allow(clippy::cast_possible_truncation)] // As said.

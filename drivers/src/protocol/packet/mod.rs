@@ -27,6 +27,7 @@ mod check;
 pub mod checksum;
 mod fields;
 mod options;
+mod short_crc;
 mod stuffed;
 mod sync;
 
