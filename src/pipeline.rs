@@ -28,7 +28,7 @@ use kymo_drivers::block::SourceId;
 use kymo_drivers::link::{self, Outlet, Stop};
 use kymo_simulators::Simulator;
 
-use crate::acquire::{LaneOutput, Reader, ReaderOptions};
+use crate::acquire::{Device, LaneOutput, Reader, ReaderOptions};
 use crate::alert::{self, Control};
 use crate::alert_memory;
 use crate::capture::{self, Recording};
@@ -376,7 +376,7 @@ impl Run {
             let options = ReaderOptions {
                 name: source.name.clone(),
                 source: id,
-                link: self.device(&source.link),
+                device: Device::Declared(self.device(&source.link)),
                 protocol,
                 commands: source.commands.clone(),
                 outlet: self.outlets[index].clone(),

@@ -28,6 +28,7 @@ pub mod reader;
 pub mod recording;
 mod ring;
 mod sync;
+pub mod tape;
 #[cfg(test)]
 mod tests;
 mod wire;

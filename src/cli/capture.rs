@@ -164,7 +164,7 @@ fn damage_line(damage: &Damage) -> String {
 }
 
 /// Ends a command that used what is whole: what is not is said, and is an error.
-fn complete(damage: &[Damage]) -> Result<(), Failure> {
+pub(super) fn complete(damage: &[Damage]) -> Result<(), Failure> {
     if damage.is_empty() {
         return Ok(());
     }
