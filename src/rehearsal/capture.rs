@@ -46,7 +46,7 @@ impl<'a> CaptureMaterial<'a> {
                 ..selection.clone()
             });
             lanes.push(Lane::new(entries, source)?);
-            channels.push((0..source.channels.len()).map(|channel| (planned, channel)));
+            channels.push((0..source.channels.len()).map(move |channel| (planned, channel)));
         }
         let described = capture.described();
         let start_ns = selection.from_ns.unwrap_or(i64::MIN);
