@@ -24,6 +24,7 @@
 mod entries;
 mod file;
 pub mod format;
+pub mod ports;
 pub mod reader;
 pub mod recording;
 mod ring;

@@ -7,11 +7,12 @@
 //! **Must not know.** What the bytes mean; how fast the tape is played.
 
 use std::io;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kymo_drivers::link::recorded::{Happened, Manner, Moment, Tape};
 
-use super::{Capture, Entries, Entry, LinkChange, Selection, What};
+use super::{Capture, Damage, Entries, Entry, LinkChange, Selection, What};
 
 /// Batches read ahead at most: some reads are waiting while the next chunk is decompressed.
 const BATCHES_MAX: usize = 4;
@@ -56,11 +57,43 @@ impl Playing {
     }
 }
 
-/// The tape of a source, by its place in the capture.
+/// What the tapes of a capture found damaged in it: each place once, whichever tape was first. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Found(Arc<Mutex<Vec<Damage>>>);
+
+/// Places that are remembered at most.
+const FOUND_MAX: usize = 10_000;
+
+impl Found {
+    /// Everything that was found so far.
+    #[must_use]
+    pub fn all(&self) -> Vec<Damage> {
+        self.lock().clone()
+    }
+
+    fn add(&self, damage: &Damage) {
+        let mut all = self.lock();
+        if all.len() < FOUND_MAX && !all.contains(damage) {
+            all.push(damage.clone());
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Damage>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The tape of a source, by its place in the capture. What it finds damaged it puts into `found`.
 ///
 /// # Errors
 /// If the system gives no thread.
-pub fn tape(capture: Arc<Capture>, source: usize, playing: Playing) -> io::Result<Tape> {
+pub fn tape(
+    capture: Arc<Capture>,
+    source: usize,
+    playing: Playing,
+    found: &Found,
+) -> io::Result<Tape> {
+    let found = found.clone();
     let (sender, batches) = flume::bounded(BATCHES_MAX);
     let thread = std::thread::Builder::new().name("kymo-tape".to_owned());
     // It ends with the tape, or when nobody has the other end any more.
@@ -69,6 +102,11 @@ pub fn tape(capture: Arc<Capture>, source: usize, playing: Playing) -> io::Resul
             sender,
             batch: Vec::new(),
             bytes: 0,
+            found,
+            path: capture
+                .files()
+                .next()
+                .map_or_else(PathBuf::new, |(path, _)| path.to_owned()),
         };
         feed.play(&capture, source, playing);
         feed.hand_over();
@@ -81,6 +119,9 @@ struct Feed {
     sender: flume::Sender<Vec<Moment>>,
     batch: Vec<Moment>,
     bytes: usize,
+    found: Found,
+    /// Of the capture.
+    path: PathBuf,
 }
 
 impl Feed {
@@ -121,6 +162,12 @@ impl Feed {
                 Ok(entry) => entry,
                 Err(error) => {
                     let what = Happened::Finished(format!("the capture ends here: {error}"));
+                    self.found.add(&Damage {
+                        path: self.path.clone(),
+                        offset: 0,
+                        what: error.to_string(),
+                        range_ns: None,
+                    });
                     self.put(Moment {
                         time_ns: last_ns,
                         what,
@@ -130,6 +177,7 @@ impl Feed {
             };
             let time_ns = entry.time_ns.saturating_add(shift_ns);
             for damage in entries.take_damage() {
+                self.found.add(&damage);
                 let what = Happened::Gone(format!("the capture is damaged: {}", damage.what));
                 if !self.put(Moment { time_ns, what }) {
                     return false;
@@ -142,6 +190,10 @@ impl Feed {
             {
                 return false;
             }
+        }
+        // Behind the last entry the device is gone, or its tape is at its end.
+        for damage in entries.take_damage() {
+            self.found.add(&damage);
         }
         true
     }
@@ -263,7 +315,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let capture = lab(dir.path());
         let playing = Playing::of(&capture).unwrap();
-        let all: Vec<Moment> = tape(Arc::clone(&capture), 0, playing).unwrap().collect();
+        let all: Vec<Moment> = tape(Arc::clone(&capture), 0, playing, &Found::default())
+            .unwrap()
+            .collect();
         let manner = Manner {
             ns_per_byte: 86.5,
             keeps_boundaries: false,
@@ -271,7 +325,10 @@ mod tests {
         assert_eq!(all.len(), 3);
         assert_eq!(all[0].what, Happened::Opened(manner));
         let expected = [(10, "abc".to_owned()), (20, "def".to_owned())];
-        assert_eq!(reads(tape(capture, 0, playing).unwrap()), expected);
+        assert_eq!(
+            reads(tape(capture, 0, playing, &Found::default()).unwrap()),
+            expected
+        );
     }
 
     #[test]
@@ -284,11 +341,16 @@ mod tests {
             passes: 2,
             shift_ns: 1000,
         };
-        let all: Vec<Moment> = tape(Arc::clone(&capture), 0, playing).unwrap().collect();
+        let all: Vec<Moment> = tape(Arc::clone(&capture), 0, playing, &Found::default())
+            .unwrap()
+            .collect();
         assert!(matches!(all[1].what, Happened::Gone(_)));
         let second = 1010 + 10 + PAUSE_NS;
         let expected = [(1010, "abc".to_owned()), (second, "abc".to_owned())];
-        assert_eq!(reads(tape(capture, 0, playing).unwrap()), expected);
+        assert_eq!(
+            reads(tape(capture, 0, playing, &Found::default()).unwrap()),
+            expected
+        );
     }
 
     #[test]
@@ -300,7 +362,9 @@ mod tests {
             ..Playing::of(&capture).unwrap()
         };
         let some: Vec<(i64, String)> = reads(Box::new(
-            tape(Arc::clone(&capture), 1, playing).unwrap().take(3000),
+            tape(Arc::clone(&capture), 1, playing, &Found::default())
+                .unwrap()
+                .take(3000),
         ));
         assert_eq!(some.len(), 1000);
         // The thread lets go of the capture.
@@ -329,7 +393,9 @@ mod tests {
             ],
         );
         let playing = Playing::of(&capture).unwrap();
-        let all: Vec<Moment> = tape(capture, 0, playing).unwrap().collect();
+        let all: Vec<Moment> = tape(capture, 0, playing, &Found::default())
+            .unwrap()
+            .collect();
         let expected = Happened::Gone("3 reads of 12 bytes were not recorded".to_owned());
         assert_eq!(all[1].what, expected);
     }

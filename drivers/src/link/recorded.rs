@@ -11,32 +11,78 @@
 //!
 //! **Must not know.** Where the tape comes from; what the bytes mean.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::{Link, OpenError, Read, SendError, Sender, Stop};
 
 /// The time within a tape, UTC ns. Cheap to clone; all clones agree.
+///
+/// Besides the time that it is, it tells up to when it is known that nothing more comes: while the host sleeps until the
+/// next moment of the tape, that moment is known already.
 #[derive(Debug, Clone)]
-pub struct VirtualTime(Arc<AtomicI64>);
+pub struct VirtualTime(Arc<Times>);
+
+struct Times {
+    now_ns: AtomicI64,
+    known_ns: AtomicI64,
+    told: OnceLock<Box<dyn Fn() + Send + Sync>>,
+}
+
+impl fmt::Debug for Times {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Times")
+            .field("now_ns", &self.now_ns)
+            .field("known_ns", &self.known_ns)
+            .finish_non_exhaustive()
+    }
+}
 
 impl VirtualTime {
     /// A time that stands still until a link moves it.
     #[must_use]
     pub fn new(now_ns: i64) -> Self {
-        Self(Arc::new(AtomicI64::new(now_ns)))
+        Self(Arc::new(Times {
+            now_ns: AtomicI64::new(now_ns),
+            known_ns: AtomicI64::new(now_ns),
+            told: OnceLock::new(),
+        }))
     }
 
     /// Now, UTC ns.
     #[must_use]
     pub fn now_ns(&self) -> i64 {
-        // Relaxed: the reader that moves it is the one that decides by it; for others it is a figure to show.
-        self.0.load(Ordering::Relaxed)
+        // Acquire: with the release in `advance_to`, for whoever is told of the time by it alone.
+        self.0.now_ns.load(Ordering::Acquire)
+    }
+
+    /// What its reader makes from now on, it makes at this time or later. Whatever it made before is visible to whoever
+    /// asks this first.
+    #[must_use]
+    pub fn known_ns(&self) -> i64 {
+        // Acquire: pairs with the release in `promise`.
+        self.0.known_ns.load(Ordering::Acquire)
+    }
+
+    /// Has somebody told whenever more is known. Once.
+    pub fn tell(&self, told: impl Fn() + Send + Sync + 'static) {
+        let _ = self.0.told.set(Box::new(told));
+    }
+
+    /// Nothing happens before this time any more.
+    fn promise(&self, time_ns: i64) {
+        let before_ns = self.0.known_ns.fetch_max(time_ns, Ordering::Release);
+        if before_ns < time_ns
+            && let Some(told) = self.0.told.get()
+        {
+            told();
+        }
     }
 
     fn advance_to(&self, time_ns: i64) {
-        self.0.fetch_max(time_ns, Ordering::Relaxed);
+        self.0.now_ns.fetch_max(time_ns, Ordering::Release);
     }
 }
 
@@ -87,16 +133,43 @@ pub struct Pace {
 
 impl Pace {
     /// How long the host still has to wait for this virtual time.
-    fn left(&self, time_ns: i64) -> Duration {
+    #[must_use]
+    pub fn left(&self, time_ns: i64) -> Duration {
+        self.due(time_ns).map_or(Duration::MAX, |due| {
+            due.saturating_duration_since(Instant::now())
+        })
+    }
+
+    /// How long this virtual time has passed by the host's clock.
+    #[must_use]
+    pub fn late(&self, time_ns: i64) -> Duration {
+        self.due(time_ns).map_or(Duration::ZERO, |due| {
+            Instant::now().saturating_duration_since(due)
+        })
+    }
+
+    /// When this virtual time is due by the host's clock; `None`: later than anybody lives to see.
+    fn due(&self, time_ns: i64) -> Option<Instant> {
         let virtual_ns = u64::try_from(time_ns.saturating_sub(self.from_ns)).unwrap_or(0);
-        // A wait beyond what a duration holds is one that nobody lives to see the end of.
-        let due = Duration::try_from_secs_f64(
-            Duration::from_nanos(virtual_ns).as_secs_f64() / self.speed,
-        )
-        .unwrap_or(Duration::MAX);
-        due.saturating_sub(self.host.elapsed())
+        let virtual_s = Duration::from_nanos(virtual_ns).as_secs_f64();
+        let after = Duration::try_from_secs_f64(virtual_s / self.speed).ok()?;
+        self.host.checked_add(after)
     }
 }
+
+/// A recorded read that was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Played {
+    /// When it was read, by the tape.
+    pub time_ns: i64,
+    /// How many bytes.
+    pub bytes: usize,
+    /// How much later than due it was given, where there is a pace.
+    pub late: Option<Duration>,
+}
+
+/// Who is told of every read that is given.
+pub type Seen = Box<dyn FnMut(Played) + Send>;
 
 /// What the tape's end is called.
 const END: &str = "the recording is at its end";
@@ -112,6 +185,7 @@ pub struct Recorded {
     manner: Manner,
     /// Of the read in hand: its bytes, and how many of them were given.
     rest: (Vec<u8>, usize),
+    seen: Option<Seen>,
 }
 
 impl Recorded {
@@ -127,11 +201,20 @@ impl Recorded {
             pace,
             manner,
             rest: (Vec::new(), 0),
+            seen: None,
         }
+    }
+
+    /// Has somebody told of every read.
+    #[must_use]
+    pub fn seen_by(mut self, seen: Seen) -> Self {
+        self.seen = Some(seen);
+        self
     }
 
     /// Lets the virtual time come to `time_ns`; false: the order to stop came first.
     fn wait_until(&self, time_ns: i64, stop: &Stop) -> bool {
+        self.time.promise(time_ns);
         if let Some(pace) = &self.pace {
             let left = pace.left(time_ns);
             if !left.is_zero() && stop.wait(left) {
@@ -159,9 +242,17 @@ impl Recorded {
         {
             return Some(Read::Gone(HOLE.to_owned()));
         }
-        match self.advance()?.what {
+        let moment = self.advance()?;
+        match moment.what {
             Happened::Opened(_) => None,
             Happened::Read(bytes) => {
+                if let Some(seen) = &mut self.seen {
+                    seen(Played {
+                        time_ns: moment.time_ns,
+                        bytes: bytes.len(),
+                        late: self.pace.map(|pace| pace.late(moment.time_ns)),
+                    });
+                }
                 self.rest = (bytes, 0);
                 self.give_rest(buffer)
             }
