@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use kymo_drivers::link::recorded::VirtualTime;
+
 /// Tells the time. Cheap to clone; all clones agree.
 #[derive(Debug, Clone)]
 pub struct Clock {
@@ -28,6 +30,8 @@ enum Source {
         step_ns: Arc<AtomicI64>,
     },
     Manual(Arc<AtomicI64>),
+    /// The time within a recording, which its reader moves.
+    Recorded(VirtualTime),
 }
 
 impl Clock {
@@ -60,6 +64,14 @@ impl Clock {
         }
     }
 
+    /// The time within a recording: it stands where the link that plays it has come to.
+    #[must_use]
+    pub fn recorded(time: VirtualTime) -> Self {
+        Self {
+            source: Source::Recorded(time),
+        }
+    }
+
     /// Sets a manual clock; does nothing to the host's.
     pub fn set_ns(&self, now_ns: i64) {
         if let Source::Manual(now) = &self.source {
@@ -77,6 +89,7 @@ impl Clock {
             } => wall_at_start_ns.saturating_add(nanoseconds(start.elapsed().as_nanos())),
             Source::Stepped { host, .. } => host.now_ns(),
             Source::Manual(now) => now.load(Ordering::SeqCst),
+            Source::Recorded(time) => time.now_ns(),
         }
     }
 
@@ -93,6 +106,7 @@ impl Clock {
             }
             Source::Stepped { host, .. } => host.at_ns(instant),
             Source::Manual(now) => now.load(Ordering::SeqCst),
+            Source::Recorded(time) => time.now_ns(),
         }
     }
 
@@ -105,7 +119,7 @@ impl Clock {
             Source::Stepped { host, step_ns } => host
                 .wall_offset_ns()
                 .saturating_add(step_ns.load(Ordering::Relaxed)),
-            Source::Manual(_) => 0,
+            Source::Manual(_) | Source::Recorded(_) => 0,
         }
     }
 }

@@ -15,20 +15,23 @@ mod names;
 mod note;
 mod page;
 mod punctual;
+mod readers;
 mod recorder;
+mod replay;
 mod report;
 mod tables;
 mod tell;
+mod trace;
+pub mod verify;
 
 use std::io;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 
-use kymo_drivers::block::SourceId;
 use kymo_drivers::link::{self, Outlet, Stop};
 use kymo_simulators::Simulator;
 
-use crate::acquire::{LaneOutput, Reader, ReaderOptions};
+use crate::acquire::{Device, Reader};
 use crate::alert::{self, Control};
 use crate::alert_memory;
 use crate::capture::{self, Recording};
@@ -38,7 +41,6 @@ use crate::control;
 use crate::data_dir::{self, DataDir};
 use crate::event::{Annotation, AnnotationError, EventKind, EventSender};
 use crate::journal;
-use crate::lanes::LaneSender;
 use crate::latency::{Latency, Summary};
 use crate::ledger::Ledger;
 use crate::serve;
@@ -55,8 +57,8 @@ use note::Annotator;
 use punctual::Punctual;
 use recorder::JournalRecorder;
 pub use recorder::Notice;
+pub use replay::{Playback, Played, Timing, prepare};
 pub use report::{Latencies, Report, Sources, StoreReport};
-use tables::Table;
 use tell::Tell;
 
 /// Why a run could not start.
@@ -134,6 +136,8 @@ pub struct Run {
     stage_latencies: Arc<Mutex<StageLatencies>>,
     /// The live page, if it is served.
     page: Option<serve::Server>,
+    /// It plays recordings, and what happens to the host is none of its business.
+    is_replay: bool,
     recovery: Vec<String>,
     simulators: Vec<Simulator>,
     notices: flume::Receiver<Notice>,
@@ -149,6 +153,20 @@ impl Run {
     /// # Errors
     /// What could not be started. A device that is not there is no error: it is looked for.
     pub fn start(plan: Plan, clock: Clock) -> Result<Self, Error> {
+        Self::start_with(plan, clock, None)
+    }
+
+    /// Starts everything, with recordings in the place of devices. Nothing of what was known before has a part in it, and
+    /// nobody gives orders. `clock` is the host's.
+    ///
+    /// # Errors
+    /// What could not be started.
+    pub fn replay(plan: Plan, clock: Clock, playback: Playback) -> Result<Self, Error> {
+        Self::start_with(plan, clock, Some(playback))
+    }
+
+    fn start_with(plan: Plan, clock: Clock, playback: Option<Playback>) -> Result<Self, Error> {
+        let is_replay = playback.is_some();
         let plan = Arc::new(plan);
         Sinks::check(&plan.sinks)?;
         let data_dir = DataDir::take(&plan.data_dir)?;
@@ -158,7 +176,13 @@ impl Run {
         let id = run_id(started_ns);
         let ledger = Ledger::new(tables.len());
 
-        let (intake, gate, senders) = lanes(&plan, &tables, &ledger);
+        // Of a replay, the time of the recordings.
+        let (begin_ns, stage_clock) = match &playback {
+            Some(playback) => (playback.begin_ns, Clock::manual(playback.begin_ns)),
+            None => (started_ns, clock.clone()),
+        };
+        let times = playback.as_ref().map(Playback::times);
+        let (intake, gate, senders) = lanes(&plan, &tables, &ledger, times);
         let committed = Arc::new(Mutex::new(Latency::default()));
         let follower = Arc::new(OnceLock::new());
         let tellers = Arc::new(OnceLock::new());
@@ -168,7 +192,7 @@ impl Run {
             journal::Setup {
                 options: plan.journal.clone(),
                 quanta: quanta(&tables),
-                run: serde_json::to_string(&run_record(&plan, &tables, &id, started_ns))
+                run: serde_json::to_string(&run_record(&plan, &tables, &id, begin_ns))
                     .unwrap_or_default(),
                 clock: {
                     let clock = clock.clone();
@@ -181,6 +205,7 @@ impl Run {
                     samples: 0,
                     ledger: ledger.clone(),
                     committed: Arc::clone(&committed),
+                    is_timed: !is_replay,
                     reads_ns: Vec::new(),
                     commit_ns: 0,
                 }),
@@ -218,12 +243,17 @@ impl Run {
         }
 
         let (notices_in, notices) = flume::bounded(NOTICES_MAX);
-        let (events_in, events_out) = flume::bounded(EVENTS_MAX);
+        // What a replayed source has to say waits for its place in time, however far the source is ahead.
+        let (events_in, events_out) = if is_replay {
+            flume::unbounded()
+        } else {
+            flume::bounded(EVENTS_MAX)
+        };
         let events = EventSender::new(events_in, gate.clone());
         let punctual = Punctual::new(&plan.host, &events, &clock)?;
         let stop = Stop::new()?;
         let outlets: Vec<Outlet> = plan.sources.iter().map(|_| Outlet::new()).collect();
-        let record = run_record(&plan, &tables, &id, started_ns);
+        let record = run_record(&plan, &tables, &id, begin_ns);
         let (recording, taps) =
             captured::start(&plan, &record, &ledger, (&events, &clock), &outlets)?;
         let (tell, durable) = Tell::new(
@@ -236,11 +266,18 @@ impl Run {
         let remembered = alert_memory::recall(data_dir.path())?;
         let amiss = remembered.amiss.clone();
         let (control, commands) = alert::control_channel(Arc::new(move || gate.signal()));
-        let alerts = AlertSetup {
-            silences: plan.silences.clone(),
-            memory: remembered.memory.clone(),
-            orders: alert_memory::orders(data_dir.path())?,
-            commands: Some(commands),
+        let alerts = if is_replay {
+            AlertSetup {
+                silences: plan.silences.clone(),
+                ..AlertSetup::default()
+            }
+        } else {
+            AlertSetup {
+                silences: plan.silences.clone(),
+                memory: remembered.memory.clone(),
+                orders: alert_memory::orders(data_dir.path())?,
+                commands: Some(commands),
+            }
         };
         let followers = AlertFollowers::start(
             &plan,
@@ -264,29 +301,38 @@ impl Run {
                 notices: notices_in.clone(),
                 names: Arc::clone(&names),
                 tell,
-                clock: clock.clone(),
+                clock: stage_clock.clone(),
                 late: Vec::new(),
                 capture: recording.as_ref().map(Recording::events),
+                waits: is_replay,
             },
             ledger: ledger.clone(),
             events: events_out,
-            clock: clock.clone(),
+            clock: stage_clock,
         });
+        let stage = match &playback {
+            Some(playback) => stage.following(playback.pace),
+            None => stage,
+        };
         let stage = stage.start_with(punctual.stage())?;
-        alert_memory::forget_orders(data_dir.path())?;
         let annotator = Annotator {
             names: Arc::clone(&names),
             events: events.clone(),
             clock: clock.clone(),
             started_ns,
         };
-        let control_server = control::Server::start(
-            data_dir.path(),
-            control::Obey {
-                rules: control.clone(),
-                note: annotator.for_control(),
-            },
-        )?;
+        let control_server = if is_replay {
+            None
+        } else {
+            alert_memory::forget_orders(data_dir.path())?;
+            Some(control::Server::start(
+                data_dir.path(),
+                control::Obey {
+                    rules: control.clone(),
+                    note: annotator.for_control(),
+                },
+            )?)
+        };
 
         let simulators = plan
             .simulators
@@ -310,7 +356,7 @@ impl Run {
             ledger,
             boards,
             outlets,
-            readers: Vec::with_capacity(plan.sources.len()),
+            readers: Vec::new(),
             stage,
             journal,
             store,
@@ -318,11 +364,12 @@ impl Run {
             recording,
             control,
             annotator,
-            control_server: Some(control_server),
+            control_server,
             sinks,
             committed,
             stage_latencies,
             page: None,
+            is_replay,
             recovery,
             simulators,
             notices,
@@ -330,70 +377,31 @@ impl Run {
             events,
             _data_dir: data_dir,
         };
-        run.start_readers(&tables, senders, &punctual, taps)?;
+        let devices = match playback {
+            Some(playback) => playback.devices(),
+            None => run.devices(),
+        };
+        let wiring = readers::Wiring {
+            plan: &plan,
+            tables: &tables,
+            ledger: &run.ledger,
+            outlets: &run.outlets,
+            events: &run.events,
+            stop: &run.stop,
+        };
+        run.readers = readers::start(&wiring, (senders, taps), devices, |source| {
+            punctual.reader(source)
+        })?;
         Ok(run)
     }
 
-    fn start_readers(
-        &mut self,
-        tables: &[Table],
-        senders: Vec<(SourceId, u8, LaneSender)>,
-        punctual: &Punctual,
-        taps: Vec<capture::Tap>,
-    ) -> Result<(), Error> {
-        let mut taps = taps.into_iter();
-        let mut outputs: Vec<Vec<Option<LaneOutput>>> = tables
-            .iter()
-            .map(|table| table.layout.lanes.iter().map(|_| None).collect())
-            .collect();
-        for (source, lane, sender) in senders {
-            let index = usize::from(source.0);
-            let layout = &tables[index].layout.lanes[usize::from(lane)];
-            let planned = &self.plan.sources[index];
-            let queue = self.plan.journal.queue_blocks[layout.priority.index()];
-            outputs[index][usize::from(lane)] = Some(LaneOutput {
-                sender,
-                columns: layout
-                    .columns
-                    .iter()
-                    .map(|c| planned.channels[*c].place)
-                    .collect(),
-                // Waiting in the lane, waiting for the disk, in hand at either end, and being filled.
-                blocks_max: planned.lane_blocks + queue + 4,
-                block_age: layout.block_age,
-            });
-        }
-        for ((index, source), lanes) in self.plan.sources.iter().enumerate().zip(outputs) {
-            let id = SourceId(u16::try_from(index).unwrap_or(u16::MAX));
-            let protocol = source.protocol.build().map_err(|errors| Error::Protocol {
-                name: source.name.clone(),
-                what: errors
-                    .iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join("; "),
-            })?;
-            let options = ReaderOptions {
-                name: source.name.clone(),
-                source: id,
-                link: self.device(&source.link),
-                protocol,
-                commands: source.commands.clone(),
-                outlet: self.outlets[index].clone(),
-                tap: taps.next(),
-                lanes: lanes.into_iter().flatten().collect(),
-                block_frames: source.block_frames,
-                time: source.time,
-                reconnect: source.reconnect,
-                counts: Arc::clone(self.ledger.source(id)),
-                events: self.events.clone(),
-                clock: self.clock.clone(),
-                stop: self.stop.clone(),
-            };
-            let reader = Reader::start_with(options, punctual.reader(source))?;
-            self.readers.push(reader);
-        }
-        Ok(())
+    /// The sources' devices, read by the run's clock.
+    fn devices(&self) -> Vec<(Device, Clock)> {
+        let sources = self.plan.sources.iter();
+        let device = |link: &Link| Device::Declared(self.device(link));
+        sources
+            .map(|source| (device(&source.link), self.clock.clone()))
+            .collect()
     }
 
     /// The device behind a link: for a simulator, its pseudo-terminal.
@@ -536,7 +544,8 @@ impl Run {
 
     /// Looks after the run; to be called about once a second. Says why it cannot go on, if it cannot.
     pub fn watch(&mut self) -> Option<String> {
-        if let Some(step_ns) = self.step_watch.look(self.clock.wall_offset_ns()) {
+        let step_ns = self.step_watch.look(self.clock.wall_offset_ns());
+        if let Some(step_ns) = step_ns.filter(|_| !self.is_replay) {
             let now_ns = self.clock.now_ns();
             self.events
                 .send(None, now_ns, EventKind::ClockStepped { step_ns });

@@ -41,6 +41,8 @@ struct Lane {
     /// The source's channels in this lane, by their places.
     columns: Vec<usize>,
     age_max_ns: i64,
+    /// Blocks go at their age, however full the lane is.
+    keeps_to_age: bool,
     block: Option<Block>,
 }
 
@@ -74,6 +76,7 @@ impl Assembler {
                 sender: lane.sender,
                 columns: lane.columns,
                 age_max_ns: i64::try_from(lane.block_age.as_nanos()).unwrap_or(i64::MAX),
+                keeps_to_age: false,
                 block: None,
             })
             .collect();
@@ -88,6 +91,14 @@ impl Assembler {
             stream,
             lanes,
             scratch,
+        }
+    }
+
+    /// Has every block sent at its age, also into a lane that is more than half full: where a block ends then depends on
+    /// the bytes and their times alone, and not on the load.
+    pub(super) fn keep_to_age(&mut self) {
+        for lane in &mut self.lanes {
+            lane.keeps_to_age = true;
         }
     }
 
@@ -180,7 +191,7 @@ impl Assembler {
             let aged = lane.block.as_ref().is_some_and(|block| {
                 !block.frames.is_empty() && now_ns.saturating_sub(block.read_ns) >= lane.age_max_ns
             });
-            if aged && !lane.sender.is_congested() {
+            if aged && !lane.is_held_up() {
                 lane.send();
             }
         }
@@ -203,7 +214,7 @@ impl Assembler {
             .filter(|(_, block)| !block.frames.is_empty())
             .map(|(lane, block)| {
                 let left = block.read_ns.saturating_add(lane.age_max_ns) - now_ns;
-                left.max(if lane.sender.is_congested() {
+                left.max(if lane.is_held_up() {
                     CONGESTED_WAIT_NS
                 } else {
                     0
@@ -326,6 +337,11 @@ impl Lane {
                 self.send();
             }
         }
+    }
+
+    /// Whether a block had better wait until it is full.
+    fn is_held_up(&self) -> bool {
+        !self.keeps_to_age && self.sender.is_congested()
     }
 
     fn send(&mut self) {

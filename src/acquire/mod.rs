@@ -11,10 +11,12 @@ mod backoff;
 mod dating;
 mod decode;
 mod reader;
+#[cfg(test)]
+mod replay_tests;
 mod talk;
 
 pub use backoff::ReconnectOptions;
 pub use dating::TimeOptions;
 pub use decode::Decoder;
-pub use reader::{LaneOutput, Reader, ReaderOptions};
+pub use reader::{Device, LaneOutput, Reader, ReaderOptions};
 pub use talk::Commands;

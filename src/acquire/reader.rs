@@ -33,6 +33,14 @@ pub struct LaneOutput {
     pub block_age: Duration,
 }
 
+/// Where a reader's bytes come from.
+pub enum Device {
+    /// A device that is opened, and looked for again when it is gone.
+    Declared(link::Options),
+    /// A link that is there already, and that knows itself when its device is back: a recording.
+    Open(Box<dyn Link>),
+}
+
 /// What a reader is made of.
 pub struct ReaderOptions {
     /// The source's name: the thread's name too.
@@ -40,7 +48,7 @@ pub struct ReaderOptions {
     /// The source's number.
     pub source: SourceId,
     /// The device.
-    pub link: link::Options,
+    pub device: Device,
     /// How its bytes are decoded.
     pub protocol: Box<dyn Protocol>,
     /// What it is told when it was opened, and before it is left.
@@ -153,7 +161,9 @@ impl Drop for FailureGuard {
 
 struct Running {
     source: SourceId,
-    link: link::Options,
+    /// None: there is no other link than `first`.
+    link: Option<link::Options>,
+    first: Option<Box<dyn Link>>,
     assembler: Assembler,
     talk: Talk,
     tap: Option<Tap>,
@@ -174,17 +184,25 @@ enum Ended {
 
 impl Running {
     fn new(options: ReaderOptions) -> Self {
-        let assembler = Assembler::new(
+        let mut assembler = Assembler::new(
             options.protocol,
             options.lanes,
             options.block_frames,
             options.time,
             Arc::clone(&options.counts),
         );
+        let (link, first) = match options.device {
+            Device::Declared(link) => (Some(link), None),
+            Device::Open(link) => (None, Some(link)),
+        };
+        if first.is_some() {
+            assembler.keep_to_age();
+        }
         let buffer = vec![0; assembler.tail_max() + READ_BYTES_MAX].into_boxed_slice();
         Self {
             source: options.source,
-            link: options.link,
+            link,
+            first,
             assembler,
             talk: Talk::new(options.outlet, options.commands),
             tap: options.tap,
@@ -199,7 +217,7 @@ impl Running {
 
     fn run(mut self) {
         let mut connected_before = false;
-        let mut kept = None;
+        let mut kept = self.first.take();
         while let Some(mut link) = self.open(kept.take()) {
             let opened_ns = self.clock.now_ns();
             if let Some(tap) = &mut self.tap {
@@ -250,7 +268,8 @@ impl Running {
             drop(connected);
             kept = link.again();
             // A device that opens and hangs up at once must not be opened without a pause.
-            if self.stop.wait(self.backoff.next(fastrand::f64())) {
+            let comes_by_itself = kept.as_ref().is_some_and(|link| link.comes_by_itself());
+            if !comes_by_itself && self.stop.wait(self.backoff.next(fastrand::f64())) {
                 break;
             }
         }
@@ -295,7 +314,11 @@ impl Running {
     fn open(&mut self, mut kept: Option<Box<dyn Link>>) -> Option<Box<dyn Link>> {
         let mut said = None;
         while !self.stop.is_triggered() {
-            let opened = kept.take().map_or_else(|| self.link.open(), Ok);
+            let opened = match (kept.take(), &self.link) {
+                (Some(link), _) => Ok(link),
+                (None, Some(link)) => link.open(),
+                (None, None) => break,
+            };
             let error = match opened.and_then(|link| self.await_peer(link, &mut said)) {
                 Ok(link) => return link,
                 Err(error) => error,

@@ -24,10 +24,12 @@
 mod entries;
 mod file;
 pub mod format;
+pub mod ports;
 pub mod reader;
 pub mod recording;
 mod ring;
 mod sync;
+pub mod tape;
 #[cfg(test)]
 mod tests;
 mod wire;

@@ -14,6 +14,7 @@ use super::journal::bar;
 use super::query::times;
 use super::{Failure, note, say};
 use crate::capture::{Capture, Damage, Entries, Selection};
+use crate::nearest::nearest;
 
 /// Looks into captures; cuts, merges, exports, recovers and imports them.
 #[derive(Debug, clap::Args)]
@@ -48,7 +49,7 @@ enum Command {
 
 /// Which messages.
 #[derive(Debug, clap::Args)]
-struct RangeArgs {
+pub(super) struct RangeArgs {
     /// From this time on: 2026-11-23T08:00:00Z, or 10s after the capture's beginning as in +10s.
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     from: Option<String>,
@@ -61,7 +62,7 @@ struct RangeArgs {
 }
 
 impl RangeArgs {
-    fn selection(&self, capture: &Capture) -> Result<Selection, Failure> {
+    pub(super) fn selection(&self, capture: &Capture) -> Result<Selection, Failure> {
         let begin_ns = capture.range_ns().map_or(0, |(from_ns, _)| from_ns);
         let time = |text: &String| {
             let after = text.strip_prefix('+');
@@ -80,8 +81,11 @@ impl RangeArgs {
             let place = capture.source(name).ok_or_else(|| {
                 let known = capture.described().sources.iter();
                 let known: Vec<&str> = known.map(|source| source.name.as_str()).collect();
+                let meant = nearest(name, known.iter().copied());
+                let meant =
+                    meant.map_or_else(String::new, |near| format!(": did you mean `{near}`?"));
                 usage(format!(
-                    "there is no source `{name}` in the capture; there are {}",
+                    "there is no source `{name}` in the capture; there are {}{meant}",
                     known.join(", ")
                 ))
             })?;
@@ -106,12 +110,12 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
 }
 
-fn usage(text: impl std::fmt::Display) -> Failure {
+pub(super) fn usage(text: impl std::fmt::Display) -> Failure {
     Failure::Usage(format!("error: {text}"))
 }
 
 /// Opens a capture; one that cannot be read at all is a mistake in the command.
-fn open(paths: &[PathBuf]) -> Result<Capture, Failure> {
+pub(super) fn open(paths: &[PathBuf]) -> Result<Capture, Failure> {
     Capture::open(paths).map_err(usage)
 }
 
@@ -164,7 +168,7 @@ fn damage_line(damage: &Damage) -> String {
 }
 
 /// Ends a command that used what is whole: what is not is said, and is an error.
-fn complete(damage: &[Damage]) -> Result<(), Failure> {
+pub(super) fn complete(damage: &[Damage]) -> Result<(), Failure> {
     if damage.is_empty() {
         return Ok(());
     }

@@ -22,6 +22,7 @@ mod plot;
 mod ports;
 mod query;
 mod record;
+mod replay;
 mod rules;
 mod run;
 mod show;
@@ -62,6 +63,8 @@ enum Command {
     Run(run::Args),
     /// Acquire, and record what the devices send into a capture.
     Record(record::Args),
+    /// Play a capture, as if its devices were there.
+    Replay(replay::Args),
     /// Look into captures; cut, merge, export, recover and import them.
     Capture(capture::Args),
     /// Say whether a configuration is right, and whether it can work; touch nothing.
@@ -121,6 +124,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => run::run(&args),
         Command::Record(args) => record::run(&args),
+        Command::Replay(args) => replay::run(&args),
         Command::Capture(args) => capture::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Show(args) => show::run(&args),

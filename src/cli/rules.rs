@@ -25,7 +25,8 @@ kymo rules list\n  \
 kymo rules ack overpressure\n  \
 kymo rules silence heater-hot --for 1h --reason 'new heater'\n  \
 kymo rules test --from -1h                  what the configuration's rules would have done\n  \
-kymo rules test --config stricter.toml --plot")]
+kymo rules test --config stricter.toml --plot\n  \
+kymo rules test --capture day.mcap")]
 pub(super) struct Args {
     #[command(subcommand)]
     command: Command,

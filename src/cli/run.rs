@@ -1,7 +1,7 @@
 //! `kymo run`: acquire until the duration is over or somebody says stop.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use super::live::{Live, Plain, View};
 use super::{ConfigArgs, Failure, load_plan, note, parse_duration, say};
 use crate::clock::Clock;
 use crate::config::plan::Plan;
-use crate::pipeline::{Error, Notice, Run};
+use crate::pipeline::{Error, Notice, Report, Run};
 use crate::serve;
 use crate::sink;
 
@@ -60,18 +60,8 @@ pub(super) fn run_with(args: &Args, change: impl FnOnce(&mut Plan)) -> Result<()
         let options = page.get_or_insert_default();
         (options.listen, options.is_wanted) = (listen, true);
     }
-    // The report's file is made before the run: to find out afterwards that it cannot be written is too late.
-    if let Some(path) = &args.report {
-        std::fs::File::create(path).map_err(|error| {
-            Failure::Usage(format!("error: cannot write {}: {error}", path.display()))
-        })?;
-    }
-    let mut run = Run::start(plan, Clock::system()).map_err(|error| match error {
-        Error::DataDir(error) => Failure::Usage(format!("error: {error}")),
-        Error::Capture(error) => Failure::Usage(format!("error: {error}")),
-        Error::Sink(error @ sink::Error::Setup { .. }) => Failure::Usage(format!("error: {error}")),
-        error => Failure::Running(error.into()),
-    })?;
+    make_report(args.report.as_deref())?;
+    let mut run = Run::start(plan, Clock::system()).map_err(not_started)?;
     let page = serve(&mut run, page)?;
     if let Some(path) = run.capture() {
         note(format!("recording into {}", path.display()));
@@ -117,16 +107,46 @@ pub(super) fn run_with(args: &Args, change: impl FnOnce(&mut Plan)) -> Result<()
     view.finish();
     drop(view);
     let report = run.stop();
-    let json = serde_json::to_string_pretty(&report)?;
-    if let Some(path) = &args.report {
+    show(&report, args.report.as_deref(), args.json)?;
+    judge(report)
+}
+
+/// Why a run did not start.
+pub(super) fn not_started(error: Error) -> Failure {
+    match error {
+        Error::DataDir(error) => Failure::Usage(format!("error: {error}")),
+        Error::Capture(error) => Failure::Usage(format!("error: {error}")),
+        Error::Sink(error @ sink::Error::Setup { .. }) => Failure::Usage(format!("error: {error}")),
+        error => Failure::Running(error.into()),
+    }
+}
+
+/// The report's file is made before the run: to find out afterwards that it cannot be written is too late.
+pub(super) fn make_report(path: Option<&Path>) -> Result<(), Failure> {
+    let Some(path) = path else { return Ok(()) };
+    std::fs::File::create(path).map_err(|error| {
+        Failure::Usage(format!("error: cannot write {}: {error}", path.display()))
+    })?;
+    Ok(())
+}
+
+/// Shows a report, and writes it where it is wanted.
+pub(super) fn show(report: &Report, path: Option<&Path>, as_json: bool) -> Result<(), Failure> {
+    let json = serde_json::to_string_pretty(report)?;
+    if let Some(path) = path {
         std::fs::write(path, format!("{json}\n"))
             .with_context(|| format!("cannot write the report {}", path.display()))?;
     }
-    if args.json {
+    if as_json {
         say(&json);
     } else {
         say(report.text());
     }
+    Ok(())
+}
+
+/// What a report makes of the exit status.
+pub(super) fn judge(report: Report) -> Result<(), Failure> {
     match report.failure {
         Some(failure) => Err(Failure::Running(anyhow::anyhow!(
             "the run failed: {failure}"
@@ -159,7 +179,7 @@ fn serve(run: &mut Run, options: Option<serve::Options>) -> Result<Option<String
 }
 
 /// The first signal asks for the orderly end, the second ends the process at once.
-fn listen_for_signals(run: &Run) -> Result<std::sync::Arc<AtomicBool>, Failure> {
+pub(super) fn listen_for_signals(run: &Run) -> Result<std::sync::Arc<AtomicBool>, Failure> {
     let interrupted = std::sync::Arc::new(AtomicBool::new(false));
     let (flag, wake) = (std::sync::Arc::clone(&interrupted), run.notices_in());
     let seen = ctrlc::set_handler(move || {

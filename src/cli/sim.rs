@@ -50,7 +50,7 @@ const TICK: Duration = Duration::from_millis(250);
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let plan = config::load(&args.config).map_err(|mistakes| Failure::Usage(render(&mistakes)))?;
     let mut chosen = choose(plan.simulators, &args.names)?;
-    let folder = folder(args)?;
+    let folder = folder(args.link_dir.as_deref())?;
     for device in &mut chosen {
         device.links.clone_from(&folder);
         device.seed = args.seed.unwrap_or(device.seed);
@@ -59,7 +59,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         Failure::Usage(format!("error: cannot make {}: {error}", folder.display()))
     })?;
     let _mine = take(&folder)?;
-    refuse_foreign(&chosen)?;
+    refuse_foreign(chosen.iter().map(|device| folder.join(&device.name)))?;
 
     let stop = Stop::new()?;
     let order = stop.clone();
@@ -124,9 +124,9 @@ fn choose(declared: Vec<Options>, names: &[String]) -> Result<Vec<Options>, Fail
 }
 
 /// Where the links go.
-fn folder(args: &Args) -> Result<PathBuf, Failure> {
-    if let Some(folder) = &args.link_dir {
-        return Ok(folder.clone());
+pub(super) fn folder(link_dir: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(folder) = link_dir {
+        return Ok(folder.to_owned());
     }
     // A folder that everybody may write to would let others choose where the links are.
     match std::env::var_os("XDG_RUNTIME_DIR") {
@@ -139,14 +139,14 @@ fn folder(args: &Args) -> Result<PathBuf, Failure> {
 }
 
 /// Takes the folder for this process, as long as the file lives.
-fn take(folder: &Path) -> Result<File, Failure> {
+pub(super) fn take(folder: &Path) -> Result<File, Failure> {
     let shown = folder.display();
     let file = File::open(folder)
         .map_err(|error| Failure::Usage(format!("error: cannot open {shown}: {error}")))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(Failure::Usage(format!(
-            "error: another `kymo sim` has its links in {shown}: give this one a folder of its own with `--link-dir DIR`"
+            "error: another `kymo sim` or `kymo replay --pty` has its links in {shown}: give this one a folder of its own with `--link-dir DIR`"
         ))),
         Err(TryLockError::Error(error)) => Err(Failure::Usage(format!(
             "error: cannot lock {shown}: {error}"
@@ -155,10 +155,8 @@ fn take(folder: &Path) -> Result<File, Failure> {
 }
 
 /// Nothing is started if something stands where a link must go that no simulator left behind.
-fn refuse_foreign(devices: &[Options]) -> Result<(), Failure> {
-    let foreign: Vec<String> = devices
-        .iter()
-        .map(|device| device.links.join(&device.name))
+pub(super) fn refuse_foreign(links: impl Iterator<Item = PathBuf>) -> Result<(), Failure> {
+    let foreign: Vec<String> = links
         .filter(|path| {
             path.symlink_metadata().is_ok()
                 && !std::fs::read_link(path).is_ok_and(|target| target.starts_with("/dev/pts"))

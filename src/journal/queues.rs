@@ -200,6 +200,12 @@ impl Sender {
         Ok(())
     }
 
+    /// Whether an event would be taken now, or never.
+    #[must_use]
+    pub fn has_room_for_event(&self) -> bool {
+        self.shared.has_failed() || !self.queues.events.is_full()
+    }
+
     /// Hands over an event. If too many wait it is given back, and counted in
     /// [`super::Status::events_dropped`].
     pub fn try_append_event(&mut self, event: Event) -> Result<(), Event> {

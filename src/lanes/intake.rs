@@ -10,12 +10,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kymo_drivers::block::{Block, Gap, GapReason, Priority, SourceId};
+use kymo_drivers::link::recorded::VirtualTime;
 use tokio::sync::Notify;
 
+use super::Overflow;
 use super::gate::{Gate, Wake};
 use super::lane::{LaneOptions, LaneSender, Shared};
+use super::order::InOrder;
 use super::ready::Ready;
-use super::sync::Ordering;
+use super::sync::{AtomicU64, Ordering};
 
 /// A lower priority gets one block in so many: 3 % of the blocks, measured as no more than noise in
 /// the latency of the critical lane.
@@ -62,22 +65,25 @@ pub enum Item {
 #[derive(Debug)]
 pub struct LanesBuilder {
     lanes: [Vec<(LaneOptions, Arc<Shared>)>; PRIORITIES],
+    /// The time of each source, and what it counts by, if blocks are taken in the order in which they were sent.
+    times: Option<Vec<(VirtualTime, Arc<AtomicU64>)>>,
 }
 
 /// The receiving end of all lanes of a run.
 #[derive(Debug)]
 pub struct Intake {
-    levels: [Level; PRIORITIES],
+    pub(super) levels: [Level; PRIORITIES],
     stage: StageGate,
     /// The last block was a lower priority's share.
     shared_last: bool,
-    open_lanes: usize,
+    pub(super) open_lanes: usize,
+    pub(super) order: Option<InOrder>,
 }
 
 /// All lanes of one priority.
 #[derive(Debug)]
-struct Level {
-    lanes: Vec<Lane>,
+pub(super) struct Level {
+    pub(super) lanes: Vec<Lane>,
     ready: Arc<Ready>,
     /// Lanes that may have a block, as far as this side knows.
     own: Vec<u64>,
@@ -88,11 +94,11 @@ struct Level {
 }
 
 #[derive(Debug)]
-struct Lane {
-    shared: Arc<Shared>,
-    source: SourceId,
-    lane: u8,
-    done: bool,
+pub(super) struct Lane {
+    pub(super) shared: Arc<Shared>,
+    pub(super) source: SourceId,
+    pub(super) lane: u8,
+    pub(super) done: bool,
     /// The number the next frame would have if none were lost.
     next_frame: u64,
     /// Time of the last frame, once there was one.
@@ -103,14 +109,33 @@ impl Default for LanesBuilder {
     fn default() -> Self {
         Self {
             lanes: std::array::from_fn(|_| Vec::new()),
+            times: None,
         }
     }
 }
 
 impl LanesBuilder {
+    /// For lanes of recordings, whose blocks are taken in the order in which they were sent by these times, one for each
+    /// source: see [`Intake::next_in_order`]. A reader whose lane is full waits, whatever its policy.
+    #[must_use]
+    pub fn in_order(times: Vec<VirtualTime>) -> Self {
+        let times = times.into_iter().map(|time| (time, Arc::default()));
+        Self {
+            times: Some(times.collect()),
+            ..Self::default()
+        }
+    }
+
     /// Adds a lane. Its sender is at the same place of what [`LanesBuilder::build`] returns, counted over all calls.
-    pub fn add(&mut self, options: LaneOptions) {
-        let shared = Arc::new(Shared::new(options.depth));
+    ///
+    /// # Panics
+    /// If blocks are to be taken in order, and the lane's source has no time.
+    pub fn add(&mut self, mut options: LaneOptions) {
+        let order = self.times.as_ref().map(|times| {
+            options.overflow = Overflow::Block;
+            times[usize::from(options.source.0)].clone()
+        });
+        let shared = Arc::new(Shared::new(options.depth, order));
         self.lanes[options.priority.index()].push((options, shared));
     }
 
@@ -155,12 +180,20 @@ impl LanesBuilder {
                 passed_over: 0,
             }
         });
+        let order = self.times.map(|times| {
+            for (time, _) in &times {
+                let gate = stage.clone();
+                time.tell(move || gate.signal());
+            }
+            InOrder::new(&levels, times.into_iter().map(|(time, _)| time).collect())
+        });
         (
             Intake {
                 levels,
                 stage: stage.clone(),
                 shared_last: false,
                 open_lanes,
+                order,
             },
             stage,
             senders,
@@ -265,6 +298,22 @@ impl Intake {
         self.open_lanes == 0
     }
 
+    /// Sleeps until `has_work`, for no longer than `limit`, if there is one, or until the gate is signalled.
+    pub(super) async fn sleep(&self, limit: Option<Duration>, has_work: impl FnOnce() -> bool) {
+        let gate = &self.stage.0;
+        if !gate.may_sleep(has_work) {
+            return;
+        }
+        match limit {
+            None => gate.waker().notified().await,
+            Some(limit) => {
+                // Whether the time or the gate ended it: the owner is awake now.
+                let _ = tokio::time::timeout(limit, gate.waker().notified()).await;
+            }
+        }
+        gate.woke();
+    }
+
     /// The gate that wakes the owner of this intake.
     #[must_use]
     pub fn gate(&self) -> StageGate {
@@ -274,7 +323,7 @@ impl Intake {
     /// Samples in the lanes now: counted in the queues, by taking everything out of them.
     #[must_use]
     pub fn count_and_discard(&mut self) -> u64 {
-        let mut samples = 0;
+        let mut samples = self.order.as_mut().map_or(0, InOrder::discard);
         for lane in self.levels.iter().flat_map(|level| &level.lanes) {
             while let Some(block) = lane.shared.queue.pop() {
                 samples += block.frames.samples();
@@ -329,7 +378,7 @@ impl Level {
 }
 
 impl Lane {
-    fn pop(&mut self) -> Option<Item> {
+    pub(super) fn pop(&mut self) -> Option<Item> {
         let mut block = self.shared.queue.pop()?;
         self.shared.space.signal();
         let missing = block.first_frame.saturating_sub(self.next_frame);
@@ -344,7 +393,7 @@ impl Lane {
     }
 
     /// What no block can carry any more once the lane is closed.
-    fn end(&mut self, priority: Priority) -> Option<Item> {
+    pub(super) fn end(&mut self, priority: Priority) -> Option<Item> {
         let (end_frame, mut gaps) = self.shared.ending();
         let missing = end_frame.saturating_sub(self.next_frame);
         if missing > 0 {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_queue::ArrayQueue;
 use kymo_drivers::block::{Block, Gap, GapReason, Priority, SourceId};
+use kymo_drivers::link::recorded::VirtualTime;
 
 use super::Overflow;
 use super::gate::{Gate, Wake};
@@ -28,11 +29,39 @@ pub(super) struct Shared {
     end_frame: AtomicU64,
     /// Gaps for which no block came any more. Locked at the end only, never on the way of a block.
     last_gaps: Mutex<Vec<Gap>>,
+    /// When each block of the queue was sent, if they are taken in the order of that.
+    pub(super) sent: Option<SentTimes>,
+}
+
+/// When blocks were sent, by the time of a recording.
+#[derive(Debug)]
+pub(super) struct SentTimes {
+    pub(super) time: VirtualTime,
+    /// Counts what the source sends, whichever lane it goes into: one thread does.
+    pub(super) count: Arc<AtomicU64>,
+    /// Time and number of each block in the queue, and of one that is about to be there.
+    pub(super) queue: ArrayQueue<(i64, u64)>,
+}
+
+impl SentTimes {
+    /// A block is sent now.
+    fn note(&self) {
+        // Relaxed: counted by one thread, and handed over by the queue.
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let has_room = self.queue.push((self.time.now_ns(), number)).is_ok();
+        debug_assert!(has_room, "it has room for one more than the lane");
+    }
 }
 
 impl Shared {
-    pub(super) fn new(depth: usize) -> Self {
+    pub(super) fn new(depth: usize, order: Option<(VirtualTime, Arc<AtomicU64>)>) -> Self {
+        let sent = order.map(|(time, count)| SentTimes {
+            time,
+            count,
+            queue: ArrayQueue::new(depth.max(1) + 1),
+        });
         Self {
+            sent,
             queue: ArrayQueue::new(depth.max(1)),
             space: Gate::new(Parked::default()),
             closed: AtomicBool::new(false),
@@ -138,6 +167,9 @@ impl LaneSender {
         self.next_frame += block.frames.len() as u64;
         if !self.carried.is_empty() {
             block.gaps.splice(0..0, self.carried.drain(..));
+        }
+        if let Some(sent) = &self.shared.sent {
+            sent.note();
         }
         match self.options.overflow {
             Overflow::Block => self.push_waiting(block),

@@ -11,6 +11,7 @@
 mod gate;
 mod intake;
 mod lane;
+mod order;
 mod ready;
 
 pub use intake::{Intake, Item, LanesBuilder, SHARE, StageGate};

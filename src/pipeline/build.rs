@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use kymo_drivers::block::SourceId;
+use kymo_drivers::link::recorded::VirtualTime;
 
 use super::layout::{self, Kind};
 use super::tables::Table;
@@ -14,17 +15,18 @@ use crate::ledger::Ledger;
 use crate::run_record::{ChannelRecord, LaneRecord, RunRecord, SourceRecord};
 use crate::stage::ChannelOptions;
 
-/// The lanes of a plan.
+/// The lanes of a plan; `times`: of recordings, one for each source.
 pub(super) fn lanes(
     plan: &Plan,
     tables: &[Table],
     ledger: &Ledger,
+    times: Option<Vec<VirtualTime>>,
 ) -> (
     crate::lanes::Intake,
     crate::lanes::StageGate,
     Vec<(SourceId, u8, LaneSender)>,
 ) {
-    let mut builder = LanesBuilder::default();
+    let mut builder = times.map_or_else(LanesBuilder::default, LanesBuilder::in_order);
     for (index, (source, table)) in plan.sources.iter().zip(tables).enumerate() {
         let id = SourceId(u16::try_from(index).unwrap_or(u16::MAX));
         let lanes = table.layout.lanes.iter().enumerate();

@@ -76,6 +76,7 @@ impl Draft {
                 .collect(),
             computed: (self.computed != ComputedCounts::default()).then_some(self.computed),
             capture: self.capture.clone(),
+            replay: None,
             sinks: Map::new(),
             notifiers: Map::new(),
             store: None,

@@ -194,6 +194,8 @@ pub(super) struct Observer {
     pub(super) ledger: Ledger,
     /// Locked by the journal's thread, once for each commit, and at the end of the run.
     pub(super) committed: Arc<Mutex<Latency>>,
+    /// Whether the times between read and commit are those of this host.
+    pub(super) is_timed: bool,
     /// When the blocks of the commit under way were read, ns: its memory is kept from commit to commit.
     pub(super) reads_ns: Vec<i64>,
     /// When that commit was.
@@ -206,7 +208,7 @@ impl journal::Observer for Observer {
             .source(block.source)
             .add_journaled(block.samples);
         self.samples += block.samples;
-        if block.samples > 0 {
+        if block.samples > 0 && self.is_timed {
             self.reads_ns.push(block.read_ns);
             self.commit_ns = commit_ns;
         }

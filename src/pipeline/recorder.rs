@@ -39,7 +39,12 @@ pub(super) struct JournalRecorder {
     pub(super) late: Vec<Block>,
     /// The capture, if one is recorded.
     pub(super) capture: Option<EventTap>,
+    /// It takes everything, however long the disk takes: what is replayed can wait.
+    pub(super) waits: bool,
 }
+
+/// How long to wait for the disk before looking again.
+const LOOK: Duration = Duration::from_micros(200);
 
 impl JournalRecorder {
     fn append_event(&mut self, source: Option<SourceId>, time_ns: i64, text: &Value) {
@@ -52,6 +57,9 @@ impl JournalRecorder {
             time_ns,
             json,
         };
+        while self.waits && !self.journal.has_room_for_event() {
+            std::thread::park_timeout(LOOK);
+        }
         // An event for which there is no room is counted by the journal.
         let _ = self.journal.try_append_event(event);
     }
@@ -78,10 +86,13 @@ impl JournalRecorder {
 
 impl Recorder for JournalRecorder {
     fn has_room(&self, priority: Priority) -> bool {
-        self.journal.has_room(priority)
+        self.waits || self.journal.has_room(priority)
     }
 
     fn record(&mut self, block: Block) -> Result<(), (Block, GapReason)> {
+        while self.waits && !self.journal.has_room(block.priority) {
+            std::thread::park_timeout(LOOK);
+        }
         self.journal.try_append_block(block).map_err(|refused| {
             let reason = match refused.why {
                 RefusedWhy::Full => GapReason::JournalFull,

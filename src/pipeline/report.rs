@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
+use super::replay::Played;
 use crate::capture;
 use crate::latency::Summary;
 use crate::ledger::{SourceReport, Totals};
@@ -31,6 +32,9 @@ pub struct Report {
     /// The capture, if one was recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capture: Option<capture::Report>,
+    /// What was replayed, and how, if it was a replay.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Played>,
     /// The sinks, by name.
     pub sinks: Map<String, Value>,
     /// The notifiers that follow the journal, by name.
@@ -225,6 +229,9 @@ impl Report {
         }
         if let Some(capture) = &self.capture {
             text.push_str(&capture.text());
+        }
+        if let Some(replay) = &self.replay {
+            text.push_str(&replay.text());
         }
         if self.events_dropped > 0 {
             let _ = writeln!(

@@ -10,6 +10,7 @@
 //!
 //! **Must not know.** Who asks, and how it is shown.
 
+mod capture;
 mod store;
 
 use crate::alert::{Change, Column, Judge, Memory, Moved, RuleOptions, Silence};
@@ -17,6 +18,7 @@ use crate::config::plan::Plan;
 use crate::pipeline::Names;
 use crate::stage::statistics::summarize;
 
+pub use capture::CaptureMaterial;
 pub use store::StoreMaterial;
 
 /// Samples of one lane, consecutive.

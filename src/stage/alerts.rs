@@ -253,16 +253,29 @@ impl Alerts {
         if now_ns < look_ns || (!is_drained && now_ns < look_ns.saturating_add(BEHIND_MAX_NS)) {
             return;
         }
+        self.look_after(now_ns, 1, recorder);
+    }
+
+    /// When the rules that wait for data are to be looked at next, ns; `None`: none waits.
+    pub(super) fn due_ns(&self) -> Option<i64> {
+        self.look_ns
+    }
+
+    /// Looks at the rules that wait for data; again at the next deadline, within so many times the time that usually lies
+    /// between two looks.
+    pub(super) fn look_after(&mut self, now_ns: i64, times: i64, recorder: &mut impl Recorder) {
         let tally = &mut self.tally;
-        let (silent_ns, complete_ns) = (now_ns - MARGIN_NS, now_ns - LATENESS_NS);
+        let silent_ns = now_ns.saturating_sub(MARGIN_NS);
+        let complete_ns = now_ns.saturating_sub(LATENESS_NS);
         self.judge.tick(silent_ns, complete_ns, |rule, moved| {
             tally.add(rule, &moved);
             recorder.record_alert(&without_sample(rule, moved, now_ns));
         });
         let next = self.judge.deadline_ns().unwrap_or(i64::MAX);
+        let after = |ns: i64| now_ns.saturating_add(ns.saturating_mul(times));
         self.look_ns = Some(
             next.saturating_add(MARGIN_NS)
-                .clamp(now_ns + LOOK_MIN_NS, now_ns + LOOK_MAX_NS),
+                .clamp(after(LOOK_MIN_NS), after(LOOK_MAX_NS)),
         );
     }
 

@@ -14,6 +14,7 @@ mod board;
 pub mod calibrate;
 pub mod computed;
 mod keep;
+mod recorded;
 mod results;
 pub mod statistics;
 pub mod thermocouple;
@@ -36,6 +37,7 @@ use calibrate::Calibration;
 use computed::{Computed, ComputedCounts, ComputedOptions};
 use keep::Keeper;
 pub use keep::{AroundOptions, Keep};
+use recorded::Recorded;
 use statistics::{Running, summarize};
 
 /// Whoever takes the blocks that the stage is done with.
@@ -171,6 +173,8 @@ pub struct Stage<R> {
     latencies: Arc<Mutex<StageLatencies>>,
     /// When they are written next, ns.
     publish_ns: i64,
+    /// What it needs to follow recordings, if it does.
+    recorded: Option<Recorded>,
 }
 
 /// Latencies are written for others so often, ns: to sum a histogram up takes some tens of microseconds.
@@ -229,6 +233,7 @@ impl<R: Recorder> Stage<R> {
             read_to_stage: Latency::default(),
             latencies: options.latencies,
             publish_ns: i64::MIN,
+            recorded: None,
         };
         // Alerts that an earlier run left.
         stage.note_alerts();
@@ -237,6 +242,26 @@ impl<R: Recorder> Stage<R> {
 
     /// Handles blocks until every lane is closed and empty.
     pub async fn run(mut self) -> Outcome<R> {
+        match self.recorded.take() {
+            Some(recorded) => self.follow(recorded).await,
+            None => self.drain().await,
+        }
+        let computed = self.finish_computed();
+        self.finish_held();
+        self.record_lost();
+        self.alerts.finish(&self.clock, &mut self.recorder);
+        Outcome {
+            computed,
+            in_flight: self.intake.count_and_discard(),
+            recorder: self.recorder,
+            read_to_stage: self.read_to_stage,
+            read_to_alert: self.alerts.latency,
+            alerts: self.alerts.tally.counts,
+        }
+    }
+
+    /// The life of a run's stage: what is most urgent first.
+    async fn drain(&mut self) {
         loop {
             let mut is_drained = false;
             for _ in 0..BLOCKS_PER_TURN {
@@ -291,18 +316,6 @@ impl<R: Recorder> Stage<R> {
                 .await;
             tokio::task::consume_budget().await;
         }
-        let computed = self.finish_computed();
-        self.finish_held();
-        self.record_lost();
-        self.alerts.finish(&self.clock, &mut self.recorder);
-        Outcome {
-            computed,
-            in_flight: self.intake.count_and_discard(),
-            recorder: self.recorder,
-            read_to_stage: self.read_to_stage,
-            read_to_alert: self.alerts.latency,
-            alerts: self.alerts.tally.counts,
-        }
     }
 
     /// Runs the stage on a thread of its own, on a current-thread runtime: measured 10 µs from a
@@ -332,7 +345,11 @@ impl<R: Recorder> Stage<R> {
             .enable_time()
             .build()?;
         if let Some(wanted) = self.wanted.take() {
-            self.computed = Some(Computed::start(wanted, self.intake.gate())?);
+            self.computed = Some(if self.recorded.is_some() {
+                Computed::alone(wanted)
+            } else {
+                Computed::start(wanted, self.intake.gate())?
+            });
         }
         let thread = std::thread::Builder::new().name("kymo-stage".to_owned());
         thread.spawn(move || {

@@ -20,6 +20,7 @@ mod plot;
 mod polled;
 mod query;
 mod receiver;
+mod rehearsal;
 mod run;
 mod serve;
 mod sim;

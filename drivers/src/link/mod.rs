@@ -15,6 +15,7 @@ pub mod find;
 mod noticed;
 mod outlet;
 pub mod ports;
+pub mod recorded;
 pub mod serial;
 mod socket;
 pub mod stdin;
@@ -77,7 +78,7 @@ pub trait Link: Send {
     }
 
     /// Waits until there is somebody at the far end; to be called once before the first read. False: the order to
-    /// stop came first.
+    /// stop came first, or nobody will ever come.
     ///
     /// # Errors
     /// What stood in the way. The link is of no more use.
@@ -90,6 +91,11 @@ pub trait Link: Send {
     /// nothing is missed in between.
     fn again(self: Box<Self>) -> Option<Box<dyn Link>> {
         None
+    }
+
+    /// Whether [`Link::await_peer`] itself takes the time until the device is back, so that nobody need pause before it.
+    fn comes_by_itself(&self) -> bool {
+        false
     }
 
     /// Whether it can know of losses below it: then [`Link::noticed`] is to be asked about once a second.

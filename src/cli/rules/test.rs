@@ -1,18 +1,20 @@
 //! `kymo rules test`: what rules would have done with what was recorded.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
+use super::super::capture::complete;
 use super::super::query::{select, times};
 use super::super::{Failure, config, note, render, say};
 use super::picture;
 use crate::alert::{Change, number};
+use crate::capture::{Capture, Selection};
 use crate::clock::rfc3339;
 use crate::config::plan::Plan;
 use crate::pipeline::Names;
-use crate::rehearsal::{Episode, Outcome, StoreMaterial, rehearse};
+use crate::rehearsal::{CaptureMaterial, Episode, Outcome, StoreMaterial, rehearse};
 use crate::store::read::{Archive, Range};
 
 /// Lines of the table at most; the rest is counted.
@@ -24,9 +26,13 @@ The rules are those of --config, also if other rules ran when the samples were r
 their names. Rules that wait for data wait from the beginning of each run or of the range on. The result depends on what is \
 recorded alone, and is the same every time.")]
 pub(super) struct Args {
-    /// The configuration whose rules are tried.
-    #[arg(long, value_name = "FILE", default_value = "config.toml")]
-    config: PathBuf,
+    /// The configuration whose rules are tried. Without it, `config.toml`, or the capture's own.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Try them on a capture instead of the store: its first file, all its files, or their directory. Windows and derived
+    /// channels are not computed.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["data_dir", "run", "plot"])]
+    capture: Vec<PathBuf>,
     /// Where the data are. Without it, the configuration says.
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -52,8 +58,18 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let usage = |text: &str| Failure::Usage(format!("error: {text}"));
-    let mut plan =
-        config::load(&args.config).map_err(|mistakes| Failure::Usage(render(&mistakes)))?;
+    let capture = match args.capture.as_slice() {
+        [] => None,
+        paths => Some(Capture::open(paths).map_err(|error| usage(&error.to_string()))?),
+    };
+    let loaded = match (&args.config, &capture) {
+        (None, Some(capture)) => config::parse(
+            "the capture's configuration",
+            &capture.described().configuration,
+        ),
+        (path, _) => config::load(path.as_deref().unwrap_or(Path::new("config.toml"))),
+    };
+    let mut plan = loaded.map_err(|mistakes| Failure::Usage(render(&mistakes)))?;
     for wanted in &args.rule {
         if !plan.rules.iter().any(|rule| rule.name == *wanted) {
             let known: Vec<&str> = plan.rules.iter().map(|rule| rule.name.as_str()).collect();
@@ -68,6 +84,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     if plan.rules.is_empty() {
         return Err(usage("this configuration has no rules"));
+    }
+    if let Some(capture) = &capture {
+        return over_capture(args, &plan, capture);
     }
     let data_dir = args.data_dir.as_ref().unwrap_or(&plan.data_dir);
     let archive = Archive::open(data_dir).map_err(|error| match error {
@@ -87,14 +106,31 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
             material.lost_records()
         ));
     }
-    if args.json {
-        say(serde_json::to_string_pretty(&describe(&plan, &outcome))?);
-        return Ok(());
-    }
     if args.plot {
         return picture::draw(&plan, &outcome, (&archive, &runs, range));
     }
-    say(text(&plan, &outcome).trim_end());
+    tell(args, &plan, &outcome)
+}
+
+fn over_capture(args: &Args, plan: &Plan, capture: &Capture) -> Result<(), Failure> {
+    let selection = Selection {
+        from_ns: args.from,
+        to_ns: args.to,
+        sources: None,
+    };
+    let mut material = CaptureMaterial::new(capture, &selection, plan)
+        .map_err(|what| Failure::Usage(format!("error: {what}")))?;
+    let outcome = rehearse(plan, &mut material)?;
+    tell(args, plan, &outcome)?;
+    complete(material.damage())
+}
+
+fn tell(args: &Args, plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {
+    if args.json {
+        say(serde_json::to_string_pretty(&describe(plan, outcome))?);
+    } else {
+        say(text(plan, outcome).trim_end());
+    }
     Ok(())
 }
 

@@ -38,6 +38,11 @@ impl Engine {
         }
     }
 
+    /// Nothing is lost for want of a block, whatever the machines' bounds are.
+    pub(super) fn keep_all(&mut self) {
+        self.machines.iter_mut().for_each(Machine::keep_all);
+    }
+
     fn route(&self, source: SourceId, lane: u8) -> &[(usize, usize)] {
         let lanes = self.routes.get(usize::from(source.0));
         lanes

@@ -166,6 +166,7 @@ impl Machine {
                 lane: options.lane,
                 priority: options.priority,
                 pool: Pool::new(channels, frames, options.blocks_max),
+                keeps_all: None,
                 spare: Some(Block::unpooled(channels, frames)),
                 block: None,
                 is_lost: false,
@@ -176,6 +177,13 @@ impl Machine {
             times_ns: Vec::new(),
             reached_ns: i64::MIN,
         }
+    }
+
+    /// Nothing is lost for want of a block: one more is made.
+    pub(super) fn keep_all(&mut self) {
+        let spare = self.output.spare.as_ref();
+        self.output.keeps_all =
+            spare.map(|spare| (spare.frames.channels(), spare.frames.capacity()));
     }
 
     pub(super) fn inputs(&self) -> &[LaneColumns] {
@@ -324,6 +332,8 @@ struct Output {
     lane: u8,
     priority: Priority,
     pool: Pool,
+    /// Channels and frames of a block that is made if the pool has none left.
+    keeps_all: Option<(usize, usize)>,
     /// Takes what finds no block, so that what remembers goes on remembering. `None` while it is in use.
     spare: Option<Block>,
     block: Option<Block>,
@@ -345,7 +355,8 @@ impl Output {
             self.flush(ready);
         }
         if self.block.is_none() {
-            let block = self.pool.take();
+            let more = |(channels, frames)| Block::unpooled(channels, frames);
+            let block = self.pool.take().or_else(|| self.keeps_all.map(more));
             self.is_lost = block.is_none();
             let mut block = block.or_else(|| self.spare.take())?;
             block.frames.clear();

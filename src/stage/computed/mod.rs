@@ -51,6 +51,23 @@ pub struct ComputedCounts {
 /// Watermarks of silent lanes are looked after so often, ns.
 const TICK_NS: i64 = 100_000_000;
 
+/// Lanes that come from readers and are looked at; none has had a frame yet.
+fn raw_lanes(machines: &[MachineOptions]) -> Vec<(SourceId, u8, i64)> {
+    let is_made = |lane: &(SourceId, u8)| {
+        let mut made = machines.iter();
+        made.any(|machine| (machine.source, machine.lane) == *lane)
+    };
+    let inputs = machines.iter().flat_map(|machine| &machine.inputs);
+    let mut raw: Vec<(SourceId, u8)> = inputs
+        .map(|input| (input.source, input.lane))
+        .filter(|lane| !is_made(lane))
+        .collect();
+    raw.sort_unstable();
+    raw.dedup();
+    let unseen = |(source, lane)| (source, lane, i64::MIN);
+    raw.into_iter().map(unseen).collect()
+}
+
 /// The machines of a stage.
 pub(super) struct Computed {
     light: Engine,
@@ -63,30 +80,13 @@ pub(super) struct Computed {
 
 impl Computed {
     pub(super) fn start(options: ComputedOptions, gate: StageGate) -> io::Result<Self> {
+        let raw = raw_lanes(&options.machines);
         let (heavy, light): (Vec<_>, Vec<_>) = options
             .machines
             .into_iter()
             .partition(|machine| machine.is_heavy);
-        let made = |lane: &(SourceId, u8)| {
-            let all = heavy.iter().chain(&light);
-            all.clone()
-                .any(|machine| (machine.source, machine.lane) == *lane)
-        };
-        let inputs = heavy
-            .iter()
-            .chain(&light)
-            .flat_map(|machine| &machine.inputs);
-        let mut raw: Vec<(SourceId, u8)> = inputs
-            .map(|input| (input.source, input.lane))
-            .filter(|lane| !made(lane))
-            .collect();
-        raw.sort_unstable();
-        raw.dedup();
         Ok(Self {
-            raw: raw
-                .into_iter()
-                .map(|(source, lane)| (source, lane, i64::MIN))
-                .collect(),
+            raw,
             light: Engine::new(light),
             heavy: if heavy.is_empty() {
                 None
@@ -96,6 +96,21 @@ impl Computed {
             lateness_ns: options.lateness_ns,
             tick_ns: i64::MIN,
         })
+    }
+
+    /// For recordings: everything is computed at once, so that results come at a time that depends on no thread, and
+    /// none is lost, however slow the disk is.
+    pub(super) fn alone(options: ComputedOptions) -> Self {
+        let raw = raw_lanes(&options.machines);
+        let mut light = Engine::new(options.machines);
+        light.keep_all();
+        Self {
+            raw,
+            light,
+            heavy: None,
+            lateness_ns: options.lateness_ns,
+            tick_ns: i64::MIN,
+        }
     }
 
     /// Whether there is room for a block more of a lane that can wait.
@@ -150,10 +165,19 @@ impl Computed {
 
     /// Looks after silent lanes, if it is time and no block waits.
     pub(super) fn tick(&mut self, now_ns: i64, is_drained: bool) {
-        if !is_drained || now_ns < self.tick_ns {
-            return;
+        if is_drained && now_ns >= self.tick_ns {
+            self.look_after(now_ns, 1);
         }
-        self.tick_ns = now_ns.saturating_add(TICK_NS);
+    }
+
+    /// When silent lanes are to be looked after next, ns.
+    pub(super) fn due_ns(&self) -> i64 {
+        self.tick_ns
+    }
+
+    /// Looks after silent lanes; again after so many times the time that usually lies between two looks.
+    pub(super) fn look_after(&mut self, now_ns: i64, times: i64) {
+        self.tick_ns = now_ns.saturating_add(TICK_NS.saturating_mul(times));
         let time_ns = now_ns.saturating_sub(self.lateness_ns);
         for index in 0..self.raw.len() {
             let (source, lane, last_ns) = self.raw[index];
