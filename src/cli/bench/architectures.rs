@@ -10,20 +10,20 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow};
 use kymo_drivers::block::{Axis, Block, Pool, Priority, SourceId};
 use kymo_drivers::frames::Frames;
 use kymo_drivers::link::{self, Link, Read, Stop};
 use kymo_drivers::protocol::{self, Protocol};
 use kymo_simulators::Simulator;
 
-use super::latency::{CHAMBER, HIGH_BAR, LOW_BAR, PATIENCE, VIBRATION, step};
-use super::{Args, Found, Limit, Row, machine, median, resident_bytes};
+use super::latency::{CHAMBER, HIGH_BAR, LOW_BAR, VIBRATION, step};
+use super::{Args, Found, Limit, PATIENCE, Row, machine, median, resident_bytes};
 use crate::clock::Clock;
 use crate::config;
 use crate::lanes::{Intake, Item, LaneOptions, LaneSender, LanesBuilder, Overflow};
@@ -44,6 +44,9 @@ const QUEUE: usize = 256;
 const BLOCK_FRAMES: usize = 1024;
 /// How long the polling design sleeps when no device had anything: as long as its kind usually does.
 const POLL_SLEEP: Duration = Duration::from_millis(1);
+
+/// From the first sample to the first look.
+const WARM_UP: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Design {
@@ -386,14 +389,20 @@ fn throughput(design: Design, block_frames: usize, duration: Duration) -> anyhow
     let (steps, _seen) = channel();
     let work = Work::new(DEVICES + 1, steps, &samples);
     let running = start(design, block_frames, &lab, work)?;
-    std::thread::park_timeout(Duration::from_millis(300));
-    let (before, started) = (samples.load(Ordering::Relaxed), Instant::now());
-    std::thread::park_timeout(duration);
-    let count = samples.load(Ordering::Relaxed) - before;
-    let seconds = started.elapsed().as_secs_f64();
+    let rate = count(&samples, duration);
     running.stop()?;
-    ensure!(count > 0, "nothing came");
-    Ok(count as f64 / seconds)
+    rate
+}
+
+/// What is counted a second, from when it has begun to be.
+fn count(counter: &AtomicU64, duration: Duration) -> anyhow::Result<f64> {
+    let now = || counter.load(Ordering::Relaxed);
+    super::until("the devices send", || now() > 0)?;
+    std::thread::park_timeout(WARM_UP);
+    let (before, started) = (now(), Instant::now());
+    std::thread::park_timeout(duration);
+    super::until("the devices send on", || now() > before)?;
+    Ok((now() - before) as f64 / started.elapsed().as_secs_f64())
 }
 
 /// From the write of a step to its verdict.
@@ -413,7 +422,7 @@ fn latency(
     let clock = Clock::system();
     let chamber = lab.simulators.last().context("the interlock is the last")?;
     let (mut times, started) = (Latency::default(), Instant::now());
-    while started.elapsed() < duration {
+    loop {
         let (written_ns, seen_ns) = step(chamber, LOW_BAR, HIGH_BAR, |written| {
             loop {
                 let at = seen.recv_timeout(PATIENCE).context("a step was not seen")?;
@@ -423,6 +432,9 @@ fn latency(
             }
         })?;
         times.record_ns(written_ns, seen_ns);
+        if started.elapsed() >= duration {
+            break;
+        }
     }
     running.stop()?;
     Ok(times.summary())
@@ -433,22 +445,19 @@ fn bare(duration: Duration) -> anyhow::Result<f64> {
     let folder = super::scratch_for_links()?;
     let lab = Lab::start(folder.path(), f64::INFINITY)?;
     let stop = Stop::new()?;
-    let (bytes, counting) = (
-        Arc::new(AtomicU64::new(0)),
-        Arc::new(AtomicBool::new(false)),
-    );
+    let bytes = Arc::new(AtomicU64::new(0));
     let readers: Vec<_> = lab
         .open()?
         .into_iter()
         .map(|mut device| {
-            let (stop, bytes, counting) = (stop.clone(), Arc::clone(&bytes), Arc::clone(&counting));
+            let (stop, bytes) = (stop.clone(), Arc::clone(&bytes));
             std::thread::spawn(move || {
                 loop {
                     match device.link.read(&mut device.buffer, None, &stop) {
-                        Read::Data(count) if counting.load(Ordering::Relaxed) => {
+                        Read::Data(count) => {
                             bytes.fetch_add(count as u64, Ordering::Relaxed);
                         }
-                        Read::Data(_) | Read::Quiet => {}
+                        Read::Quiet => {}
                         Read::Stopped | Read::Gone(_) | Read::Finished(_) => break,
                     }
                     if stop.is_triggered() {
@@ -458,16 +467,12 @@ fn bare(duration: Duration) -> anyhow::Result<f64> {
             })
         })
         .collect();
-    std::thread::park_timeout(Duration::from_millis(300));
-    counting.store(true, Ordering::Relaxed);
-    let started = Instant::now();
-    std::thread::park_timeout(duration);
-    let rate = bytes.load(Ordering::Relaxed) as f64 / started.elapsed().as_secs_f64();
+    let rate = count(&bytes, duration);
     stop.trigger();
     for reader in readers {
         reader.join().map_err(|_| anyhow!("a reader broke down"))?;
     }
-    Ok(rate / SAMPLE_BYTES)
+    Ok(rate? / SAMPLE_BYTES)
 }
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Found> {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::ensure;
 
-use super::serial::{flood, sums};
+use super::serial::flood;
 use super::{Args, Found, Limit, machine, median, resident_bytes};
 
 pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
@@ -16,7 +16,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     let mut last = None;
     for number in 0..args.repeat {
         let mut rate_of = |with_capture: bool| -> anyhow::Result<(f64, f64)> {
-            let (report, _) = flood(args, args.duration, with_capture)?;
+            let came = flood(args, with_capture)?;
+            let report = came.report;
             ensure!(
                 report.failure.is_none(),
                 "the run failed: {:?}",
@@ -38,10 +39,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
                 missing += capture.not_recorded;
                 written += capture.bytes;
             }
-            let (bytes, count) = sums(&report);
-            let seconds = report.duration_s;
             last = Some(report.latency_us);
-            Ok((bytes / seconds, count / seconds))
+            Ok((came.bytes_per_s, came.samples_per_s))
         };
         // The one that comes first in a pair has the emptier disk: so they take turns.
         let (with, without) = if number % 2 == 0 {

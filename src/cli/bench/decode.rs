@@ -138,7 +138,7 @@ impl Form {
         let mut out = Frames::with_capacity(CHANNELS, FRAMES);
         let (mut frames, mut sum, mut rounds) = (0_usize, 0.0, 0_u32);
         let started = Instant::now();
-        while started.elapsed() < duration {
+        loop {
             // The stream begins anew: its counter would seem to have jumped.
             protocol.reset();
             let mut at = 0;
@@ -161,6 +161,9 @@ impl Form {
                 at += used;
             }
             rounds += 1;
+            if started.elapsed() >= duration {
+                break;
+            }
         }
         let seconds = started.elapsed().as_secs_f64();
         ensure!(

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, anyhow, ensure};
 use kymo_drivers::block::Priority;
 
-use super::latency::{CHAMBER, HIGH_BAR, LOW_BAR, PATIENCE, step};
-use super::{Args, Row};
+use super::latency::{CHAMBER, HIGH_BAR, LOW_BAR, step};
+use super::{Args, PATIENCE, Row};
 use crate::clock::Clock;
 use crate::config;
 use crate::journal::{self, DecodedBlock, Filter, From, Kind, Next, Reader, Until};

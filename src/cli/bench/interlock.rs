@@ -23,7 +23,7 @@ use crate::latency::Latency;
 const PAUSE: Duration = Duration::from_micros(3137);
 /// Stop bytes that have not come after so long are lost, and the benchmark fails.
 const PATIENCE: Timespec = Timespec {
-    tv_sec: 2,
+    tv_sec: super::PATIENCE.as_secs() as i64,
     tv_nsec: 0,
 };
 const STOP: &[u8] = b"S\n";
@@ -47,18 +47,26 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         simulator.rate_hz = Some(BACKGROUND_HZ);
     }
     let (stop, echo) = echo(&bare.path)?;
-    let measured = super::during(plan, &Clock::system(), |_| {
+    let measured = super::during(plan, &Clock::system(), |run| {
+        let chamber = run.ledger().sources().last();
+        let chamber = chamber.context("the interlock is the last")?;
+        super::until("the port is read", || {
+            device.idle().is_ok() && chamber.acquired() > 0
+        })?;
         // Warm-up: devices attach, pools fill.
         std::thread::park_timeout(Duration::from_millis(700));
         let (mut kymo, mut limit, mut steps) = (Latency::default(), Latency::default(), 0_u64);
         let until = Instant::now() + args.duration * args.repeat;
-        while Instant::now() < until {
+        loop {
             for (device, times) in [(&device, &mut kymo), (&bare, &mut limit)] {
                 let taken = device.step().context("the stop bytes did not come")?;
                 times.record_ns(0, i64::try_from(taken.as_nanos())?);
                 std::thread::park_timeout(PAUSE);
             }
             steps += 1;
+            if Instant::now() >= until {
+                break;
+            }
         }
         Ok((kymo, limit, steps))
     });
@@ -130,6 +138,12 @@ impl Device {
         Ok(Self { master, path })
     }
 
+    /// A value below the limit.
+    fn idle(&self) -> std::io::Result<()> {
+        rustix::io::write(&self.master, b"1.0\n")?;
+        Ok(())
+    }
+
     /// Up over the limit, until the stop bytes are there; and down again.
     fn step(&self) -> anyhow::Result<Duration> {
         let started = Instant::now();
@@ -146,7 +160,7 @@ impl Device {
             got.extend_from_slice(&buffer[..count]);
         }
         let taken = started.elapsed();
-        rustix::io::write(&self.master, b"1.0\n")?;
+        self.idle()?;
         Ok(taken)
     }
 }

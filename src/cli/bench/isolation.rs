@@ -12,10 +12,11 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
+use kymo_drivers::block::Priority;
 use kymo_simulators::Simulator;
 
-use super::latency::{CHAMBER, HIGH_BAR, LOW_BAR, PATIENCE, seen_by_rule, step};
-use super::{Args, Found, Limit, Row, machine, resident_bytes};
+use super::latency::{CHAMBER, HIGH_BAR, LOW_BAR, seen_by_rule, step};
+use super::{Args, Found, Limit, PATIENCE, Row, machine, resident_bytes};
 use crate::clock::Clock;
 use crate::config;
 use crate::config::plan::{Host, Plan};
@@ -27,9 +28,21 @@ use crate::stage::calibrate::Calibration;
 /// Flooding devices beside the critical one.
 const FLOODS: usize = 2;
 
-/// Coefficients of the polynomial that each of the floods' samples goes through: it makes the stage slower than
-/// the floods, so that their lanes overflow.
-const COEFFICIENTS: usize = 32;
+/// Coefficients of the polynomial that each of the floods' samples goes through: about a microsecond of the stage's
+/// for a sample, where reading and decoding one takes a tenth of that, and a pseudo-terminal carries a hundred million
+/// bytes in a second. So the stage cannot follow, on whatever machine and in whatever build.
+const COEFFICIENTS: usize = 512;
+
+/// Frames of the floods' blocks: so few that the one in hand, for which a critical block waits, takes some tens of
+/// microseconds of the stage's.
+const FLOOD_FRAMES: usize = 8;
+
+/// Blocks that their lanes hold: less than one read of a full pseudo-terminal makes, so that a single one overflows,
+/// however the threads are scheduled.
+const FLOOD_BLOCKS: usize = 4;
+
+/// Blocks of the critical source that the journal holds while the disk stalls: a quarter of a minute's.
+const CRITICAL_BLOCKS: usize = 16_384;
 
 /// What the other writer writes before each sync, and no more of the disk than this.
 const HOG_BYTES: usize = 32 << 20;
@@ -181,13 +194,16 @@ fn measure(
             let hog = (phase == 2).then(|| Hog::start(folder)).transpose()?;
             std::thread::park_timeout(SETTLE);
             let turn = Instant::now();
-            while turn.elapsed() < TURN {
+            loop {
                 let (written_ns, seen_ns) = step(chamber, LOW_BAR, HIGH_BAR, |written| {
                     seen_by_rule(run, clock, written)
                 })
                 .with_context(|| format!("in the phase `{}`", PHASES[phase]))?;
                 times.record_ns(written_ns, seen_ns);
                 steps += 1;
+                if turn.elapsed() >= TURN {
+                    break;
+                }
             }
             quiet(floods)?;
             hog.map_or(Ok(()), Hog::stop)?;
@@ -209,11 +225,13 @@ fn plan(data_dir: &Path) -> anyhow::Result<Plan> {
     let text: String = floods.chain([CHAMBER.to_owned()]).collect();
     let mut plan = config::parse("bench isolation", &text).map_err(|m| anyhow!("{m}"))?;
     plan.move_to(data_dir);
+    plan.journal.queue_blocks[Priority::Critical.index()] = CRITICAL_BLOCKS;
     for source in &mut plan.sources[..FLOODS] {
         source.overflow = Overflow::DropOldest;
-        source.lane_blocks = 8;
+        (source.lane_blocks, source.block_frames) = (FLOOD_BLOCKS, FLOOD_FRAMES);
         for channel in &mut source.channels {
-            let mut coefficients = vec![1e-9; COEFFICIENTS];
+            // The value itself, which the stage does not know: it calculates.
+            let mut coefficients = vec![0.0; COEFFICIENTS];
             coefficients[1] = 1.0;
             channel.calibration = Calibration::Polynomial(coefficients);
             channel.quantum = None;

@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 use kymo_drivers::link::{self, Read, Stop};
 use kymo_simulators::{Simulator, Written};
 
-use super::{Args, Found, Limit, Row, machine, median, resident_bytes};
+use super::{Args, Found, Limit, PATIENCE, Row, machine, median, resident_bytes};
 use crate::alert::Change;
 use crate::clock::Clock;
 use crate::config;
@@ -31,9 +31,6 @@ pub(super) const HIGH_BAR: f64 = 3.0;
 
 /// Time between steps; not a multiple of anything else in the run.
 const PAUSE: Duration = Duration::from_micros(3137);
-
-/// A step that has not been seen after so long is lost, and the benchmark fails.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) const CHAMBER: &str = r#"
 [source.chamber]
@@ -225,7 +222,7 @@ fn measure(
     for _ in 0..args.repeat {
         let (mut of_kymo, mut of_bare) = (Latency::default(), Latency::default());
         let started = Instant::now();
-        while started.elapsed() < args.duration {
+        loop {
             // The two take turns, so that both see the same machine.
             let (from_ns, to_ns) = step(chamber, LOW_BAR, HIGH_BAR, |written| {
                 seen_by_rule(run, clock, written)
@@ -235,6 +232,9 @@ fn measure(
                 bare.seen(clock, written)
             })?;
             of_bare.record_ns(from_ns, to_ns);
+            if started.elapsed() >= args.duration {
+                break;
+            }
         }
         ratios.push(of_kymo.summary().p50 / of_bare.summary().p50.max(f64::MIN_POSITIVE));
         kymo.merge(&of_kymo);

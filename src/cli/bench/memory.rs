@@ -234,7 +234,7 @@ fn generate(
         .iter()
         .map(|_| Pool::new(shape.channels, shape.frames, shape.depth + 4))
         .collect();
-    while !stop.load(Ordering::Relaxed) {
+    loop {
         for ((source, sender), pool) in senders.iter_mut().zip(&pools) {
             let Some(mut block) = pool.take() else {
                 std::thread::yield_now();
@@ -244,6 +244,10 @@ fn generate(
             let (frames, samples) = (block.frames.len() as u64, block.frames.samples());
             ledger.source(*source).add_acquired(frames, samples);
             sender.push(block);
+        }
+        // Once each in any case: how soon the order comes is the machine's doing.
+        if stop.load(Ordering::Relaxed) {
+            break;
         }
     }
 }
@@ -290,9 +294,12 @@ fn bare(duration: Duration) -> f64 {
             }
         })
     };
+    while queue.is_empty() {
+        std::thread::yield_now();
+    }
     let started = Instant::now();
     let (mut samples, mut check) = (0_u64, 0.0);
-    while started.elapsed() < duration {
+    while samples == 0 || started.elapsed() < duration {
         let Some(block) = queue.pop() else {
             std::thread::yield_now();
             continue;

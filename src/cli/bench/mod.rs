@@ -20,7 +20,7 @@ mod store;
 mod threads;
 
 use std::fmt::Write as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use serde::Serialize;
@@ -351,6 +351,29 @@ fn during<T>(
         report.failure
     );
     Ok((measured, report))
+}
+
+/// Longest wait for something that will happen, but nobody knows when: how busy the machine is decides nothing.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until something has happened: a device was found by its reader, the first bytes have come.
+fn until(what: &str, has_happened: impl Fn() -> bool) -> anyhow::Result<()> {
+    let started = Instant::now();
+    while !has_happened() {
+        ensure!(
+            started.elapsed() < PATIENCE,
+            "{what}: not within {PATIENCE:?}"
+        );
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Waits until every source of a run has sent something.
+fn until_all_send(run: &Run) -> anyhow::Result<()> {
+    until("every device sends", || {
+        run.ledger().sources().all(|source| source.acquired() > 0)
+    })
 }
 
 /// A folder for one run's data, on the disk to be measured; removed when it is dropped.

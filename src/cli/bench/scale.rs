@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use anyhow::{anyhow, ensure};
+use anyhow::anyhow;
 
 use super::threads::Look;
 use super::{Args, Found, Limit, Row, machine, memory, resident_bytes};
@@ -27,6 +27,9 @@ const CHANNELS: [(usize, usize); 6] = [
 
 /// Frames a second of each source, of six channels: a thousand send 120,000 samples/s.
 const RATE_HZ: f64 = 20.0;
+
+/// From when every device has sent something to the first look: pools fill.
+const WARM_UP: Duration = Duration::from_millis(300);
 
 /// Begins the names of the simulated devices' threads, which are not Kymo's.
 const DEVICE: &str = "device-";
@@ -123,10 +126,9 @@ fn on_ports(args: &Args, sources: usize) -> anyhow::Result<Cost> {
         (source.lane_blocks, source.block_frames) = (16, 64);
     }
     let (measured, report) = super::during(plan, &Clock::system(), |run| {
-        Ok(measure(run, sources, args.duration))
+        measure(run, sources, args.duration)
     })?;
     let (samples, cpu_ns, rss_bytes) = measured;
-    ensure!(samples > 0, "nothing came from {sources} sources");
     Ok(Cost {
         ns_per_sample: cpu_ns as f64 / samples as f64,
         rss_bytes,
@@ -135,15 +137,20 @@ fn on_ports(args: &Args, sources: usize) -> anyhow::Result<Cost> {
 }
 
 /// Samples that came meanwhile, processor time of Kymo's threads, and resident memory.
-fn measure(run: &Run, sources: usize, duration: Duration) -> (u64, u64, u64) {
+fn measure(run: &Run, sources: usize, duration: Duration) -> anyhow::Result<(u64, u64, u64)> {
     // A thousand devices need a while until each has its reader.
-    std::thread::park_timeout(Duration::from_millis(500 + 3 * sources as u64));
+    super::until_all_send(run)?;
+    std::thread::park_timeout(WARM_UP);
     let samples = || -> u64 { run.ledger().sources().map(|s| s.acquired()).sum() };
     let (before, looked) = (samples(), Look::now());
     std::thread::park_timeout(duration);
+    // A cost is per sample: there must be some.
+    super::until("every device sends", || {
+        samples() - before >= 6 * sources as u64
+    })?;
     let (after, used) = (
         samples(),
         Look::now().since(&looked, |name| !name.starts_with(DEVICE)),
     );
-    (after - before, used.cpu_ns, resident_bytes())
+    Ok((after - before, used.cpu_ns, resident_bytes()))
 }

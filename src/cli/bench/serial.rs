@@ -4,6 +4,8 @@
 //! Kymo does, and throws the bytes away.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
@@ -22,6 +24,9 @@ const DEVICES: usize = 2;
 
 /// Threads that take less of a core are not shown.
 const LITTLE: f64 = 0.01;
+
+/// From when every device has sent something to the first look.
+const WARM_UP: Duration = Duration::from_millis(100);
 
 /// Names of threads, and their shares of a core.
 type Shares = Vec<(String, f64)>;
@@ -63,12 +68,10 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     let (mut rates, mut limits, mut ratios, mut samples) = (vec![], vec![], vec![], vec![]);
     let mut balanced = true;
     let (mut last, mut rows) = (None, Vec::new());
-    pipeline(args, Duration::from_millis(300))?;
     for _ in 0..args.repeat {
-        let (report, of_kymo) = pipeline(args, args.duration)?;
+        let came = flood(args, false)?;
         let (limit, of_bare) = bare(args.duration)?;
-        let (bytes, count) = sums(&report);
-        let rate = bytes / report.duration_s;
+        let report = came.report;
         ensure!(
             report
                 .sources
@@ -78,12 +81,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
             "frames were lost or corrupt, though the devices wait for their reader"
         );
         balanced &= report.ledger.balanced && report.ledger.dropped == 0;
-        rates.push(rate);
-        samples.push(count / report.duration_s);
+        rates.push(came.bytes_per_s);
+        samples.push(came.samples_per_s);
         limits.push(limit);
-        ratios.push(rate / limit);
+        ratios.push(came.bytes_per_s / limit);
         last = Some(report.latency_us);
-        rows = [("kymo", of_kymo), ("limit", of_bare)]
+        rows = [("kymo", came.shares), ("limit", of_bare)]
             .into_iter()
             .flat_map(|(of, shares)| shares.into_iter().map(move |share| (of, share)))
             .filter(|(_, (_, share))| *share >= LITTLE)
@@ -123,13 +126,6 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     })
 }
 
-#[allow(clippy::cast_precision_loss)]
-pub(super) fn sums(report: &Report) -> (f64, f64) {
-    let sources = report.sources.0.iter();
-    let (bytes, samples) = sources.fold((0, 0), |(b, s), (_, r)| (b + r.bytes, s + r.samples));
-    (bytes as f64, samples as f64)
-}
-
 /// The configuration of one inertial unit and its simulated device.
 pub(super) fn section(name: &str) -> String {
     SECTION.replace("SOURCE", name)
@@ -148,28 +144,45 @@ fn plan(data_dir: &Path) -> anyhow::Result<Plan> {
     Ok(plan)
 }
 
-/// The report, and each thread's share of a core.
-fn pipeline(args: &Args, duration: Duration) -> anyhow::Result<(Report, Shares)> {
-    flood(args, duration, false)
+/// What a flood came to, from when every device had its reader.
+pub(super) struct Flooded {
+    pub(super) bytes_per_s: f64,
+    pub(super) samples_per_s: f64,
+    /// Each thread's share of a core.
+    shares: Shares,
+    pub(super) report: Report,
 }
 
 /// The flood through the whole pipeline, recorded as a capture or not.
-pub(super) fn flood(
-    args: &Args,
-    duration: Duration,
-    with_capture: bool,
-) -> anyhow::Result<(Report, Shares)> {
+#[allow(clippy::cast_precision_loss)]
+pub(super) fn flood(args: &Args, with_capture: bool) -> anyhow::Result<Flooded> {
     let folder = super::scratch(args)?;
     let mut plan = plan(folder.path())?;
     if with_capture {
         super::capture::recorded(&mut plan, folder.path());
     }
-    let (shares, report) = super::during(plan, &Clock::system(), |_| {
-        let before = Look::now();
-        std::thread::park_timeout(duration);
-        Ok(Look::now().shares(&before, duration.as_secs_f64()))
-    })?;
-    Ok((report, shares))
+    let ((bytes_per_s, samples_per_s, shares), report) =
+        super::during(plan, &Clock::system(), |run| {
+            super::until_all_send(run)?;
+            std::thread::park_timeout(WARM_UP);
+            let counts = || {
+                let sources = run.ledger().sources();
+                sources.fold((0, 0), |(b, s), c| (b + c.bytes(), s + c.acquired()))
+            };
+            let (started, before, (bytes, samples)) = (Instant::now(), Look::now(), counts());
+            std::thread::park_timeout(args.duration);
+            let after = counts();
+            let seconds = started.elapsed().as_secs_f64();
+            let shares = Look::now().shares(&before, seconds);
+            let rate = |after: u64, before: u64| (after - before) as f64 / seconds;
+            Ok((rate(after.0, bytes), rate(after.1, samples), shares))
+        })?;
+    Ok(Flooded {
+        bytes_per_s,
+        samples_per_s,
+        shares,
+        report,
+    })
 }
 
 /// Bytes a second of the bare loop.
@@ -183,19 +196,22 @@ fn bare(duration: Duration) -> anyhow::Result<(f64, Shares)> {
         .collect::<Result<Vec<_>, _>>()
         .context("cannot start a simulated device")?;
     let stop = Stop::new()?;
-    let readers: Vec<std::thread::JoinHandle<anyhow::Result<u64>>> = simulators
+    let each: Vec<Arc<AtomicU64>> = simulators.iter().map(|_| Arc::default()).collect();
+    let readers: Vec<std::thread::JoinHandle<anyhow::Result<()>>> = simulators
         .iter()
-        .map(|simulator| {
+        .zip(&each)
+        .map(|(simulator, bytes)| {
             let options = link::serial::Options::new(simulator.path(), 12_000_000);
-            let stop = stop.clone();
+            let (stop, bytes) = (stop.clone(), Arc::clone(bytes));
             let thread = std::thread::Builder::new().name("reader".to_owned());
-            thread.spawn(move || -> anyhow::Result<u64> {
+            thread.spawn(move || -> anyhow::Result<()> {
                 let mut link = link::Options::Serial(options).open()?;
                 let mut buffer = vec![0; 64 << 10];
-                let mut bytes = 0;
                 while !stop.is_triggered() {
                     match link.read(&mut buffer, None, &stop) {
-                        Read::Data(count) => bytes += count as u64,
+                        Read::Data(count) => {
+                            bytes.fetch_add(count as u64, Ordering::Relaxed);
+                        }
                         Read::Stopped => break,
                         Read::Quiet => {}
                         Read::Gone(reason) | Read::Finished(reason) => {
@@ -203,19 +219,24 @@ fn bare(duration: Duration) -> anyhow::Result<(f64, Shares)> {
                         }
                     }
                 }
-                Ok(bytes)
+                Ok(())
             })
         })
         .collect::<Result<_, _>>()?;
-    let (started, before) = (Instant::now(), Look::now());
+    let counts = || each.iter().map(|bytes| bytes.load(Ordering::Relaxed));
+    let sends = super::until("every device sends", || counts().all(|bytes| bytes > 0));
+    std::thread::park_timeout(WARM_UP);
+    let (started, before, bytes) = (Instant::now(), Look::now(), counts().sum::<u64>());
     std::thread::park_timeout(duration);
-    let shares = Look::now().shares(&before, duration.as_secs_f64());
+    let bytes = counts().sum::<u64>() - bytes;
+    let seconds = started.elapsed().as_secs_f64();
+    let shares = Look::now().shares(&before, seconds);
     stop.trigger();
-    let mut bytes = 0;
     for reader in readers {
-        bytes += reader
+        reader
             .join()
             .map_err(|_| anyhow::anyhow!("a reader broke down"))??;
     }
-    Ok((bytes as f64 / started.elapsed().as_secs_f64(), shares))
+    sends?;
+    Ok((bytes as f64 / seconds, shares))
 }
