@@ -42,4 +42,5 @@ pub mod serve;
 pub mod sink;
 pub mod stage;
 pub mod store;
+mod trouble;
 pub mod tuning;

@@ -378,7 +378,7 @@ impl Log {
                 if since.elapsed() >= self.hands.patience() {
                     return Err(Error::NoNextSegment {
                         path: self.path(),
-                        reason: self.setup.shared.trouble().unwrap_or_default(),
+                        reason: self.setup.shared.trouble.get().unwrap_or_default(),
                     });
                 }
                 // The preparer tries again by itself.

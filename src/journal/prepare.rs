@@ -193,7 +193,7 @@ impl Preparer {
 
     fn report(&self, trouble: Option<String>) {
         let is_blocked = trouble.is_some();
-        self.shared.set_trouble(trouble);
+        self.shared.trouble.set(trouble);
         // Release: who sees the flag finds the reason.
         self.rotation
             .is_blocked
@@ -224,7 +224,7 @@ impl Preparer {
                 self.rotation.wake_writer();
                 // Gives back the reserved space. Nothing depends on it: a failure costs space.
                 if let Err(error) = publish.old.set_size(publish.old_bytes) {
-                    self.shared.set_trouble(Some(error.to_string()));
+                    self.shared.trouble.set(Some(error.to_string()));
                 }
                 Step::Again
             }

@@ -1,9 +1,10 @@
 //! How the journal stands: read by anyone, written by the writer and the preparer.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use super::error::Error;
+use crate::trouble::Trouble;
 
 /// What the threads of the journal share.
 #[derive(Debug, Default)]
@@ -16,7 +17,7 @@ pub(super) struct Shared {
     has_failed: AtomicBool,
     failure: OnceLock<Arc<Error>>,
     /// Why no next segment can be made, for now. Taken only by the preparer and by who asks.
-    trouble: Mutex<Option<String>>,
+    pub(super) trouble: Trouble,
 }
 
 impl Shared {
@@ -42,18 +43,6 @@ impl Shared {
 
     pub(super) fn failure(&self) -> Option<Arc<Error>> {
         self.failure.get().cloned()
-    }
-
-    pub(super) fn set_trouble(&self, trouble: Option<String>) {
-        // A poisoned lock holds a whole value all the same: an Option is replaced, not edited.
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
-    }
-
-    pub(super) fn trouble(&self) -> Option<String> {
-        self.trouble
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
     }
 }
 
@@ -99,7 +88,7 @@ impl Status {
     /// Why no next segment can be made, for now: a warning while the current one has room.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.0.trouble()
+        self.0.trouble.get()
     }
 
     /// Bytes written to segments by this run.

@@ -10,7 +10,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
@@ -19,6 +19,7 @@ use serde_json::Value;
 use super::{DeadLetter, DeadLetters, Deliver, Message, Options, Outcome};
 use crate::clock::{Clock, rfc3339};
 use crate::journal::{self, Cursor, DurableSeq, Filter, From, Kind, Next, Reader, Until};
+use crate::trouble::Trouble;
 
 /// How long what waits may take to arrive when the run ends.
 const GRACE: Duration = Duration::from_secs(2);
@@ -70,19 +71,14 @@ pub struct Status {
     pub dead: AtomicU64,
     /// Records of the journal that could not be read: there may have been alerts in them.
     pub lost_records: AtomicU64,
-    trouble: Mutex<Option<String>>,
+    trouble: Trouble,
 }
 
 impl Status {
     /// What is wrong now, if anything is: it goes on trying.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        let trouble = self.trouble.lock();
-        trouble.unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set_trouble(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        self.trouble.get()
     }
 }
 
@@ -187,19 +183,6 @@ impl Drop for Follower {
     }
 }
 
-/// A panic must not look like a notifier that is merely slow.
-struct PanicGuard(Arc<Status>);
-
-impl Drop for PanicGuard {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let what =
-                "its thread broke down: this is a mistake in kymo; the journal has everything";
-            self.0.set_trouble(Some(what.to_owned()));
-        }
-    }
-}
-
 struct Worker {
     options: Options,
     deliver: Box<dyn Deliver>,
@@ -226,13 +209,13 @@ enum Stopped {
 
 impl Worker {
     fn run(mut self) {
-        let _guard = PanicGuard(Arc::clone(&self.status));
+        let _guard = self.status.trouble.guard();
         let mut retry = RETRY;
         loop {
             match self.follow() {
                 Stopped::Closed => return,
                 Stopped::Error(error) => {
-                    self.status.set_trouble(Some(error.to_string()));
+                    self.status.trouble.set(Some(error.to_string()));
                     if !self.pause(retry) {
                         return;
                     }
@@ -317,14 +300,14 @@ impl Worker {
             let (why, after) = match self.deliver.deliver(&message, &self.patience) {
                 Outcome::Delivered => {
                     self.status.delivered.fetch_add(1, Ordering::Relaxed);
-                    self.status.set_trouble(None);
+                    self.status.trouble.set(None);
                     return self.advance(seq).map(|()| true);
                 }
                 Outcome::Again { why, after } => (why, after),
                 Outcome::Never { why } => (why, Some(Duration::MAX)),
             };
             self.status.failed.fetch_add(1, Ordering::Relaxed);
-            self.status.set_trouble(Some(why.clone()));
+            self.status.trouble.set(Some(why.clone()));
             let is_never = after == Some(Duration::MAX);
             if !is_never && self.patience.is_ending() {
                 return Ok(false);
@@ -360,7 +343,7 @@ impl Worker {
         // A dead letter that cannot be written is not given up: a full disk may have room again.
         while let Err(error) = self.dead.keep(&letter) {
             let what = format!("cannot keep a dead letter: {error}");
-            self.status.set_trouble(Some(what));
+            self.status.trouble.set(Some(what));
             if !self.pause(RETRY_MAX) {
                 return Ok(false);
             }

@@ -80,7 +80,7 @@ impl Compactor {
     pub(super) fn run(mut self) {
         while !pause(&self.closing, LOOK) {
             if let Err(error) = self.look() {
-                self.status.set_trouble(Some(error.to_string()));
+                self.status.trouble.set(Some(error.to_string()));
             }
         }
     }

@@ -8,8 +8,8 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,7 @@ use crate::journal::{
     self, Cursor, DecodedBlock, DurableSeq, Filter, From, Kind, Next, Reader, Status, Until,
 };
 use crate::run_record::RunRecord;
+use crate::trouble::Trouble;
 
 /// How long the follower sleeps if nobody wakes it: it looks at the ages of its segments then.
 const LOOK: Duration = Duration::from_millis(500);
@@ -55,21 +56,14 @@ pub struct StoreStatus {
     /// Samples removed because the disk ran out.
     pub removed_samples: AtomicU64,
     /// What is wrong now, if anything is.
-    trouble: Mutex<Option<String>>,
+    pub(super) trouble: Trouble,
 }
 
 impl StoreStatus {
     /// What is wrong now: the store goes on trying.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.trouble
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    pub(super) fn set_trouble(&self, trouble: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+        self.trouble.get()
     }
 }
 
@@ -211,19 +205,6 @@ fn clean(store: &std::path::Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// A panic of the follower must not look like a store that is merely slow.
-struct PanicGuard(Arc<StoreStatus>);
-
-impl Drop for PanicGuard {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let what =
-                "its thread broke down: this is a mistake in kymo; the journal has everything";
-            self.0.set_trouble(Some(what.to_owned()));
-        }
-    }
-}
-
 struct Follower {
     lanes: Lanes,
     durable: DurableSeq,
@@ -236,12 +217,12 @@ struct Follower {
 
 impl Follower {
     fn run(mut self) {
-        let _guard = PanicGuard(Arc::clone(&self.status));
+        let _guard = self.status.trouble.guard();
         let mut retry = RETRY;
         loop {
             let before = self.cursor.seq();
             let Err(error) = self.follow() else { return };
-            self.status.set_trouble(Some(error.to_string()));
+            self.status.trouble.set(Some(error.to_string()));
             // Read again from the cursor.
             self.lanes.give_up();
             if self.is_closing() {
@@ -353,7 +334,7 @@ impl Follower {
             self.cursor.advance(seq)?;
             self.status.stored_seq.store(seq, Ordering::Release);
         }
-        self.status.set_trouble(None);
+        self.status.trouble.set(None);
         Ok(())
     }
 }

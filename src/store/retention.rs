@@ -89,7 +89,7 @@ impl Keeper {
                 }
             });
             if let Err(error) = done {
-                self.setup.status.set_trouble(Some(error.to_string()));
+                self.setup.status.trouble.set(Some(error.to_string()));
             }
         }
     }
@@ -222,7 +222,7 @@ impl Keeper {
                 .status
                 .removed_samples
                 .fetch_add(removed, Ordering::Relaxed);
-            self.setup.status.set_trouble(Some(format!(
+            self.setup.status.trouble.set(Some(format!(
                 "the disk is full: {} stored samples were removed, the least urgent and oldest first",
                 total + removed
             )));
