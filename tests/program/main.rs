@@ -19,6 +19,7 @@ mod polled;
 mod query;
 mod receiver;
 mod rehearsal;
+mod replay;
 mod run;
 mod serve;
 mod sim;
