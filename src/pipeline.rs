@@ -284,6 +284,7 @@ impl Run {
             &data_dir,
             remembered,
             (durable, journal.status().durable_seq(), &clock),
+            is_replay,
         )?;
         // Set once, here.
         let _ = tellers.set(followers.threads());

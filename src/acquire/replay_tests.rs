@@ -50,7 +50,8 @@ fn played(tape: &[Moment], manners: Manners) -> Vec<String> {
         host: Instant::now(),
         speed,
     });
-    let tape = Box::new(tape.to_vec().into_iter());
+    let tape = tape.to_vec();
+    let tape = Box::new(tape.into_iter());
     let link = Recorded::new(tape, time.clone(), pace, Manner::default());
     let protocol = Options::Lines(lines::Options {
         form: lines::Form::Separated {

@@ -227,3 +227,6 @@ impl Intake {
         .await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,12 +60,14 @@ pub(super) struct AlertFollowers {
 }
 
 impl AlertFollowers {
-    /// Starts those that there are. The cursors of those that there are no more would hold the journal for ever, and go.
+    /// Starts those that there are. The cursors of those that there are no more would hold the journal for ever, and go; but
+    /// not in a replay, which has none and knows nothing of them.
     pub(super) fn start(
         plan: &Plan,
         data_dir: &DataDir,
         remembered: alert_memory::Remembered,
         (durable, committed, clock): (Durable, journal::DurableSeq, &Clock),
+        is_replay: bool,
     ) -> Result<Self, super::Error> {
         let journal_dir = data_dir.path().join(journal::DIR);
         let has_rules = !plan.rules.is_empty();
@@ -74,7 +76,9 @@ impl AlertFollowers {
             let is_wanted =
                 |(options, _): &(notify::Options, _)| name == notify::cursor_name(&options.name);
             let is_memory = name == alert_memory::CURSOR;
-            if (is_notifier && !durable.iter().any(is_wanted)) || (is_memory && !has_rules) {
+            let is_gone =
+                (is_notifier && !durable.iter().any(is_wanted)) || (is_memory && !has_rules);
+            if is_gone && !is_replay {
                 journal::forget(&journal_dir, &name)?;
             }
         }

@@ -21,6 +21,7 @@ mod polled;
 mod query;
 mod receiver;
 mod rehearsal;
+mod replay;
 mod run;
 mod serve;
 mod sim;

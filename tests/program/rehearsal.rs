@@ -81,6 +81,13 @@ fn rules_over_a_capture_do_what_they_do_over_the_store() {
         (&ahead["samples"], &ahead["events"]),
         (&0.into(), &Value::Array(Vec::new()))
     );
+    let plot = output(test().arg("--plot").arg("--capture").arg(&capture));
+    expect_status(&plot, 0);
+    let plot = text(&plot.stdout);
+    assert!(
+        plot.contains("chamber.pressure") && plot.contains('█'),
+        "{plot}"
+    );
     let both = output(
         test()
             .arg("--capture")

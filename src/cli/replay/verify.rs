@@ -83,7 +83,7 @@ pub(super) fn run(
             break;
         }
     }
-    conclude(args, told, first)
+    conclude(args, &told, first)
 }
 
 /// The whole under load first: its hash is the capture's.
@@ -103,11 +103,7 @@ fn named(trial: Trial) -> (String, Option<u64>) {
     }
 }
 
-fn conclude(
-    args: &Args,
-    told: Vec<Value>,
-    first: Option<(Trial, Compared)>,
-) -> Result<(), Failure> {
+fn conclude(args: &Args, told: &[Value], first: Option<(Trial, Compared)>) -> Result<(), Failure> {
     let hash = told
         .first()
         .map_or(Value::Null, |whole| whole["hash"].clone());

@@ -9,7 +9,7 @@ use super::super::{Failure, say};
 use super::test::span;
 use crate::config::plan::Plan;
 use crate::pipeline::Names;
-use crate::rehearsal::{Episode, Outcome};
+use crate::rehearsal::{CaptureMaterial, Episode, Material as _, Outcome};
 use crate::store::read::{Archive, Range, Run, find};
 
 /// Channels in one picture at most.
@@ -17,34 +17,81 @@ const SERIES_MAX: usize = 8;
 const COLUMNS: u16 = 100;
 const LINES: u16 = 25;
 
-pub(super) fn draw(
-    plan: &Plan,
-    outcome: &Outcome,
-    (archive, runs, range): (&Archive, &[Run], Range),
-) -> Result<(), Failure> {
-    let Some((from_ns, last_ns)) = outcome.span_ns else {
-        say("nothing was recorded of the channels that these rules look at");
-        return Ok(());
-    };
-    let to_ns = last_ns.saturating_add(1);
+/// The channels that are drawn: of rules that fired first; of all if none did.
+pub(super) fn channels(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     let names = Names::of_plan(plan);
-    // Of those that fired first; of all if none did.
-    let mut channels: Vec<&str> = Vec::new();
+    let mut channels: Vec<String> = Vec::new();
     for fired in [true, false] {
         for (place, rule) in names.rules.iter().enumerate() {
-            let is_new = !channels.contains(&rule.channel.as_str());
+            let is_new = !channels.contains(&rule.channel);
             let has_fired = !outcome.episodes[place].is_empty();
             if has_fired == fired && is_new && channels.len() < SERIES_MAX {
-                channels.push(&rule.channel);
+                channels.push(rule.channel.clone());
             }
         }
     }
+    channels
+}
+
+/// What the store has of some channels.
+pub(super) fn of_store(
+    channels: &[String],
+    (archive, runs, range): (&Archive, &[Run], Range),
+) -> Result<Vec<Series>, Failure> {
     let mut series: Vec<Series> = Vec::new();
     for run in runs {
-        for lane in find(run, |name| channels.contains(&name)) {
+        for lane in find(run, |name| channels.iter().any(|channel| channel == name)) {
             read(archive, (run, range), &lane, &mut series)?;
         }
     }
+    Ok(series)
+}
+
+/// What a capture has of some channels.
+pub(super) fn of_capture(
+    channels: &[String],
+    plan: &Plan,
+    material: &mut CaptureMaterial<'_>,
+) -> Result<Vec<Series>, Failure> {
+    let mut series: Vec<Series> = Vec::new();
+    while let Some(act) = material.next_act()? {
+        // Of each of the capture's channels, by lane: its series, if it is drawn.
+        let mut places: Vec<Vec<Option<usize>>> = Vec::new();
+        for lane in &act.lanes {
+            let place = |(source, channel): &(usize, usize)| {
+                let source = &plan.sources[*source];
+                let channel = &source.channels[*channel];
+                let name = format!("{}.{}", source.name, channel.name);
+                channels.contains(&name).then(|| {
+                    series.push(Series {
+                        name,
+                        unit: channel.unit.clone(),
+                        bins: Bins::default(),
+                        breaks: Vec::new(),
+                    });
+                    series.len() - 1
+                })
+            };
+            places.push(lane.iter().map(place).collect());
+        }
+        while let Some(piece) = material.next_piece()? {
+            for (place, column) in places[piece.lane].iter().zip(&piece.columns) {
+                let Some(place) = place else { continue };
+                for (time_ns, value) in piece.times_ns.iter().zip(column) {
+                    series[*place].bins.push(*time_ns, *value);
+                }
+            }
+        }
+    }
+    Ok(series)
+}
+
+pub(super) fn draw(plan: &Plan, outcome: &Outcome, series: Vec<Series>) {
+    let Some((from_ns, last_ns)) = outcome.span_ns else {
+        say("nothing was recorded of the channels that these rules look at");
+        return;
+    };
+    let to_ns = last_ns.saturating_add(1);
     let marks = outcome.episodes.iter().enumerate();
     let marks = marks.flat_map(|(rule, episodes)| {
         episodes.iter().map(move |episode| Mark {
@@ -81,7 +128,6 @@ pub(super) fn draw(
         );
         say(format!("{:<width$}  {bar}", rule.name));
     }
-    Ok(())
 }
 
 fn read(

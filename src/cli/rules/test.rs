@@ -31,7 +31,7 @@ pub(super) struct Args {
     config: Option<PathBuf>,
     /// Try them on a capture instead of the store: its first file, all its files, or their directory. Windows and derived
     /// channels are not computed.
-    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["data_dir", "run", "plot"])]
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["data_dir", "run"])]
     capture: Vec<PathBuf>,
     /// Where the data are. Without it, the configuration says.
     #[arg(long, value_name = "DIR")]
@@ -107,7 +107,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         ));
     }
     if args.plot {
-        return picture::draw(&plan, &outcome, (&archive, &runs, range));
+        let channels = picture::channels(&plan, &outcome);
+        let series = picture::of_store(&channels, (&archive, &runs, range))?;
+        picture::draw(&plan, &outcome, series);
+        return Ok(());
     }
     tell(args, &plan, &outcome)
 }
@@ -121,7 +124,15 @@ fn over_capture(args: &Args, plan: &Plan, capture: &Capture) -> Result<(), Failu
     let mut material = CaptureMaterial::new(capture, &selection, plan)
         .map_err(|what| Failure::Usage(format!("error: {what}")))?;
     let outcome = rehearse(plan, &mut material)?;
-    tell(args, plan, &outcome)?;
+    if args.plot {
+        let channels = picture::channels(plan, &outcome);
+        // What could not be read was said of it once.
+        let mut again = CaptureMaterial::new(capture, &selection, plan).map_err(Failure::Usage)?;
+        let series = picture::of_capture(&channels, plan, &mut again)?;
+        picture::draw(plan, &outcome, series);
+    } else {
+        tell(args, plan, &outcome)?;
+    }
     complete(material.damage())
 }
 
