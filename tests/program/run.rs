@@ -86,7 +86,8 @@ fn the_shipped_laboratory_is_acquired_whole_and_exported_exactly() {
     );
     let run = output(
         run()
-            .args(["--duration", "3s"])
+            // The pressure rises and falls within four seconds.
+            .args(["--duration", "6s"])
             .arg("--data-dir")
             .arg(&data)
             .arg("--report")

@@ -17,6 +17,8 @@ fn configuration(heading: &str, port: &FarEnd) -> String {
     let block = block.split("```").next().expect("its end");
     let (before, path) = block.split_once("path = \"").expect("a port");
     let (_, after) = path.split_once('"').expect("the end of the path");
+    // The test is the device, and may be slower than any.
+    let after = after.replace("cycle = \"200ms\"", "cycle = \"200ms\"\ntimeout = \"30s\"");
     format!("{before}path = \"{}\"{after}", port.path().display())
 }
 

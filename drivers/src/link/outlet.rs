@@ -263,7 +263,7 @@ mod tests {
             Err(SendError::NotConnected)
         ));
         let connected = outlet.connect(&link);
-        outlet.send(b"st", limit).unwrap();
+        outlet.send(b"st", Duration::from_secs(60)).unwrap();
         outlet.send_now(b"op").unwrap();
         // Somebody else is sending.
         let busy = outlet.slot();

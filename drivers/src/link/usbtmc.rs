@@ -273,7 +273,7 @@ mod tests {
 
     fn ask(link: &Usbtmc, message: &[u8]) {
         let mut sender = link.sender().unwrap();
-        sender.send(message, Duration::from_secs(1)).unwrap();
+        sender.send(message, Duration::from_secs(60)).unwrap();
     }
 
     fn all(link: &mut Usbtmc, count: usize) -> Vec<u8> {
@@ -281,7 +281,7 @@ mod tests {
         let mut got = Vec::new();
         let mut buffer = [0; 1000];
         while got.len() < count {
-            match link.read(&mut buffer, Some(Duration::from_secs(10)), &stop) {
+            match link.read(&mut buffer, Some(Duration::from_secs(60)), &stop) {
                 Read::Data(count) => got.extend_from_slice(&buffer[..count]),
                 other => panic!("{other:?} after {} bytes", got.len()),
             }
@@ -348,7 +348,7 @@ mod tests {
         drop(far);
         assert_eq!(all(&mut link, 5), b"last\n");
         let stop = Stop::new().unwrap();
-        let gone = link.read(&mut [0; 8], Some(Duration::from_secs(10)), &stop);
+        let gone = link.read(&mut [0; 8], Some(Duration::from_secs(60)), &stop);
         assert!(matches!(gone, Read::Gone(_)), "{gone:?}");
     }
 
