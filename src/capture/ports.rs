@@ -61,7 +61,7 @@ pub struct Given {
 }
 
 /// Told of every read that was played: when it was read by the capture, ns; how many bytes; how late.
-pub type Seen<'a> = dyn Fn(i64, usize, Option<Duration>) + Sync + 'a;
+pub type Seen<'a> = dyn FnMut(i64, usize, Option<Duration>) + Send + 'a;
 
 impl Ports {
     /// Opens a port for each of these sources of a capture, with its link in the folder `links`. What is found damaged goes
@@ -111,7 +111,7 @@ impl Ports {
     /// Plays all of them, each on a thread of its own, until the end or the order to stop. Without a pace, as fast as they
     /// are read.
     #[must_use]
-    pub fn play(self, pace: Option<Pace>, stop: &Stop, seen: &[Box<Seen<'_>>]) -> Vec<Given> {
+    pub fn play(self, pace: Option<Pace>, stop: &Stop, seen: Vec<Box<Seen<'_>>>) -> Vec<Given> {
         std::thread::scope(|scope| {
             let ports = self.ports.into_iter().zip(seen);
             let players: Vec<_> = ports
@@ -144,10 +144,10 @@ impl Given {
 }
 
 impl Port {
-    fn play(mut self, pace: Option<Pace>, stop: &Stop, seen: &Seen<'_>) -> Given {
+    fn play(mut self, pace: Option<Pace>, stop: &Stop, mut seen: Box<Seen<'_>>) -> Given {
         let mut given = Given::new(self.name.clone());
         given.failure = self
-            .play_tape(pace, stop, (&mut given, seen))
+            .play_tape(pace, stop, (&mut given, &mut *seen))
             .err()
             .map(|error| error.to_string());
         given
@@ -157,7 +157,7 @@ impl Port {
         &mut self,
         pace: Option<Pace>,
         stop: &Stop,
-        (given, seen): (&mut Given, &Seen<'_>),
+        (given, seen): (&mut Given, &mut Seen<'_>),
     ) -> io::Result<()> {
         while let Some(moment) = self.tape.next() {
             if !self.wait_until(moment.time_ns, pace, stop)? {

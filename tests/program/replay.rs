@@ -377,7 +377,7 @@ fn what_cannot_be_played_is_refused_and_said() {
     };
     let capture = made(dir.path(), "", std::slice::from_ref(&read));
     refused(&capture, &[], "--config FILE");
-    refused(&capture, &["--source", "ium"], "did you mean `imu`?");
+    refused(&capture, &["--source", "imuu"], "did you mean `imu`?");
     refused(&capture, &["--from", "+1h"], "nothing between");
     refused(&capture, &["--speed", "0"], "no speed");
     refused(&capture, &["--verify", "--loop"], "--loop");
