@@ -31,8 +31,10 @@ pub const ROOM_WAIT: Duration = Duration::from_millis(20);
 const LOOK: Duration = Duration::from_millis(1);
 /// While the time of the next read is awaited, what a reader sends is taken so often.
 const SLICE: Duration = Duration::from_millis(20);
-/// What is still to be read when the device is gone or everything was played is waited for so long, at most.
+/// What is still to be read when everything was played, or without a pace, is waited for so long, at most.
 const DRAIN_WAIT: Duration = Duration::from_secs(2);
+/// When the device is gone, at a pace.
+const PACED_DRAIN_WAIT: Duration = Duration::from_millis(100);
 
 /// The ports of a capture, not yet played.
 pub struct Ports {
@@ -42,7 +44,19 @@ pub struct Ports {
 struct Port {
     name: String,
     pty: Pty,
-    tape: Tape,
+    capture: Arc<Capture>,
+    /// Its place in the capture.
+    source: usize,
+    playing: Playing,
+    found: Found,
+}
+
+/// How a tape ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Stopped,
+    /// There was something on it, or there was not.
+    Played(bool),
 }
 
 /// What became of a source's bytes.
@@ -61,7 +75,7 @@ pub struct Given {
 }
 
 /// Told of every read that was played: when it was read by the capture, ns; how many bytes; how late.
-pub type Seen<'a> = dyn Fn(i64, usize, Option<Duration>) + Sync + 'a;
+pub type Seen<'a> = dyn FnMut(i64, usize, Option<Duration>) + Send + 'a;
 
 impl Ports {
     /// Opens a port for each of these sources of a capture, with its link in the folder `links`. What is found damaged goes
@@ -79,7 +93,10 @@ impl Ports {
             let name = capture.described().sources[*source].name.clone();
             Ok(Port {
                 pty: Pty::open(links, &name)?,
-                tape: tape::tape(Arc::clone(capture), *source, playing, found)?,
+                capture: Arc::clone(capture),
+                source: *source,
+                playing,
+                found: found.clone(),
                 name,
             })
         };
@@ -111,7 +128,7 @@ impl Ports {
     /// Plays all of them, each on a thread of its own, until the end or the order to stop. Without a pace, as fast as they
     /// are read.
     #[must_use]
-    pub fn play(self, pace: Option<Pace>, stop: &Stop, seen: &[Box<Seen<'_>>]) -> Vec<Given> {
+    pub fn play(self, pace: Option<Pace>, stop: &Stop, seen: Vec<Box<Seen<'_>>>) -> Vec<Given> {
         std::thread::scope(|scope| {
             let ports = self.ports.into_iter().zip(seen);
             let players: Vec<_> = ports
@@ -144,42 +161,70 @@ impl Given {
 }
 
 impl Port {
-    fn play(mut self, pace: Option<Pace>, stop: &Stop, seen: &Seen<'_>) -> Given {
+    fn play(mut self, pace: Option<Pace>, stop: &Stop, mut seen: Box<Seen<'_>>) -> Given {
         let mut given = Given::new(self.name.clone());
         given.failure = self
-            .play_tape(pace, stop, (&mut given, seen))
+            .play_passes(pace, stop, (&mut given, &mut *seen))
             .err()
             .map(|error| error.to_string());
         given
     }
 
-    fn play_tape(
+    /// Plays it once, or until the order to stop. A reader is not hung up on between two passes.
+    fn play_passes(
         &mut self,
         pace: Option<Pace>,
         stop: &Stop,
-        (given, seen): (&mut Given, &Seen<'_>),
+        (given, seen): (&mut Given, &mut Seen<'_>),
     ) -> io::Result<()> {
-        while let Some(moment) = self.tape.next() {
+        let mut next = Some(self.playing);
+        while let Some(playing) = next.take() {
+            let once = Playing {
+                passes: 1,
+                ..playing
+            };
+            let tape = tape::tape(Arc::clone(&self.capture), self.source, once, &self.found)?;
+            match self.play_tape(tape, pace, (stop, &mut *given, &mut *seen))? {
+                Ended::Stopped => return Ok(()),
+                // It has nothing to say, in no pass.
+                Ended::Played(false) => break,
+                Ended::Played(true) if playing.passes == 0 => next = playing.next(),
+                Ended::Played(true) => {}
+            }
+        }
+        self.drain(stop, DRAIN_WAIT)
+    }
+
+    fn play_tape(
+        &mut self,
+        tape: Tape,
+        pace: Option<Pace>,
+        (stop, given, seen): (&Stop, &mut Given, &mut Seen<'_>),
+    ) -> io::Result<Ended> {
+        let mut any = false;
+        for moment in tape {
+            any = true;
             if !self.wait_until(moment.time_ns, pace, stop)? {
-                return Ok(());
+                return Ok(Ended::Stopped);
             }
             match moment.what {
                 Happened::Opened(_) => self.pty.replug()?,
                 Happened::Gone(_) => {
-                    self.drain(stop)?;
+                    let limit = pace.map_or(DRAIN_WAIT, |_| PACED_DRAIN_WAIT);
+                    self.drain(stop, limit)?;
                     self.pty.unplug()?;
                 }
-                Happened::Finished(_) => break,
+                Happened::Finished(_) => return Ok(Ended::Played(any)),
                 Happened::Read(bytes) => {
                     let late = pace.map(|pace| pace.late(moment.time_ns));
                     seen(moment.time_ns, bytes.len(), late);
                     // A tape may begin in the middle, or have a hole.
                     self.pty.replug()?;
-                    self.offer(&bytes, pace.is_some(), (stop, given))?;
+                    self.offer(&bytes, pace.is_some(), (stop, &mut *given))?;
                 }
             }
         }
-        self.drain(stop)
+        Ok(Ended::Played(any))
     }
 
     /// Waits for a time of the capture; false: the order to stop came first.
@@ -245,8 +290,8 @@ impl Port {
     }
 
     /// Waits until the reader has read what it was given, within bounds: a hang-up would take it away.
-    fn drain(&self, stop: &Stop) -> io::Result<()> {
-        let until = Instant::now() + DRAIN_WAIT;
+    fn drain(&self, stop: &Stop, limit: Duration) -> io::Result<()> {
+        let until = Instant::now() + limit;
         let mut looks = 0;
         // Twice: between the two the kernel hands on what is on its way.
         while looks < 2 && self.pty.is_plugged() && self.pty.has_reader()? {

@@ -50,6 +50,12 @@ impl Playing {
         })
     }
 
+    /// The pass behind this one; none if the clock is at its end.
+    pub(super) fn next(self) -> Option<Self> {
+        let shift_ns = self.shift_ns.checked_add(self.period_ns())?;
+        Some(Self { shift_ns, ..self })
+    }
+
     /// From the beginning of one pass to that of the next, ns.
     fn period_ns(&self) -> i64 {
         let length_ns = self.to_ns.saturating_sub(self.from_ns).max(0);

@@ -39,7 +39,7 @@ pub(super) struct SentTimes {
     pub(super) time: VirtualTime,
     /// Counts what the source sends, whichever lane it goes into: one thread does.
     pub(super) count: Arc<AtomicU64>,
-    /// Time and number of each block in the queue, and of one that is about to be there.
+    /// Time and number of each block in the queue, of one that is about to be there, and of one that was just taken.
     pub(super) queue: ArrayQueue<(i64, u64)>,
 }
 
@@ -49,7 +49,7 @@ impl SentTimes {
         // Relaxed: counted by one thread, and handed over by the queue.
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let has_room = self.queue.push((self.time.now_ns(), number)).is_ok();
-        debug_assert!(has_room, "it has room for one more than the lane");
+        debug_assert!(has_room, "it has room for two more than the lane");
     }
 }
 
@@ -58,7 +58,8 @@ impl Shared {
         let sent = order.map(|(time, count)| SentTimes {
             time,
             count,
-            queue: ArrayQueue::new(depth.max(1) + 1),
+            // Its block is taken before its time is.
+            queue: ArrayQueue::new(depth.max(1) + 2),
         });
         Self {
             sent,

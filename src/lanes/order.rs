@@ -198,11 +198,11 @@ impl Intake {
         Some((key.0, item))
     }
 
-    /// Everything that was sent before this time, UTC ns, has been taken; `None`: nothing comes any more. As
-    /// of the last [`Intake::next_in_order`].
-    #[must_use]
-    pub fn taken_up_to_ns(&self) -> Option<i64> {
-        let order = self.order.as_ref()?;
+    /// Everything that was sent before this time, UTC ns, has been taken; `None`: nothing comes any more.
+    pub fn taken_up_to_ns(&mut self) -> Option<i64> {
+        let order = self.order.as_mut()?;
+        // A lane whose block was just taken may have older ones than its source is known to send.
+        order.fill(&mut self.levels);
         order.floor_ns(|source| order.known_ns[source])
     }
 

@@ -7,7 +7,7 @@
 //! **Must not know.** The terminal.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kymo_drivers::link::Link;
@@ -48,12 +48,11 @@ pub struct Playback {
     pub begin_ns: i64,
     /// How fast they are played; none: as fast as it goes.
     pub pace: Option<Pace>,
-    /// What has been played of each source.
-    timings: Vec<Arc<Mutex<Timing>>>,
+    timing: Arc<Mutex<Timing>>,
     found: Found,
 }
 
-/// What was played of a source.
+/// What was played, of all sources together.
 #[derive(Debug, Clone, Default)]
 pub struct Timing {
     /// Recorded reads.
@@ -64,33 +63,28 @@ pub struct Timing {
     pub last_ns: Option<i64>,
     /// How much later than due each was played.
     pub late: Latency,
-    /// By how much the time since the one before differed from the recorded one.
+    /// By how much the time since its source's one before differed from the recorded one.
     pub between: Latency,
-    last_late_ns: Option<i64>,
 }
 
 impl Timing {
-    /// Counts a read that was played; `late`: how much later than due, if it was due at a time.
-    pub fn add(&mut self, time_ns: i64, bytes: usize, late: Option<Duration>) {
+    /// Counts a read that was played; `late`: how much later than due, if it was due at a time. `before` is how late its
+    /// source's last one was.
+    pub fn add(
+        &mut self,
+        time_ns: i64,
+        bytes: usize,
+        (late, before): (Option<Duration>, &mut Option<Duration>),
+    ) {
         self.reads += 1;
         self.bytes += bytes as u64;
-        self.last_ns = Some(time_ns);
+        self.last_ns = self.last_ns.max(Some(time_ns));
         let Some(late) = late else { return };
-        let late_ns = i64::try_from(late.as_nanos()).unwrap_or(i64::MAX);
-        self.late.record_ns(0, late_ns);
-        if let Some(before_ns) = self.last_late_ns {
-            self.between.record_ns(0, (late_ns - before_ns).abs());
+        let ns = |duration: Duration| i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+        self.late.record_ns(0, ns(late));
+        if let Some(before) = before.replace(late) {
+            self.between.record_ns(0, ns(late.abs_diff(before)));
         }
-        self.last_late_ns = Some(late_ns);
-    }
-
-    /// Adds what was played of another source.
-    pub fn merge(&mut self, other: &Self) {
-        self.reads += other.reads;
-        self.bytes += other.bytes;
-        self.last_ns = self.last_ns.max(other.last_ns);
-        self.late.merge(&other.late);
-        self.between.merge(&other.between);
     }
 }
 
@@ -110,7 +104,7 @@ impl Playback {
         let manners = manners(capture, playing.from_ns)?;
         let found = Found::default();
         let mut links: Vec<(Box<dyn Link>, VirtualTime)> = Vec::new();
-        let mut timings = Vec::new();
+        let timing = Arc::<Mutex<Timing>>::default();
         for source in &plan.sources {
             let is_chosen = |place: &usize| chosen.is_none_or(|chosen| chosen.contains(place));
             let place = capture.source(&source.name).filter(is_chosen);
@@ -120,21 +114,20 @@ impl Playback {
             };
             let manner = place.map_or(Manner::default(), |place| manners[place]);
             let time = VirtualTime::new(begin_ns);
-            let timing = Arc::<Mutex<Timing>>::default();
             let counted = Arc::clone(&timing);
+            let mut before = None;
             let seen = move |played: recorded::Played| {
                 let mut timing = counted.lock().unwrap_or_else(PoisonError::into_inner);
-                timing.add(played.time_ns, played.bytes, played.late);
+                timing.add(played.time_ns, played.bytes, (played.late, &mut before));
             };
             let link = Recorded::new(tape, time.clone(), pace, manner).seen_by(Box::new(seen));
             links.push((Box::new(link), time));
-            timings.push(timing);
         }
         Ok(Self {
             links,
             begin_ns,
             pace,
-            timings,
+            timing,
             found,
         })
     }
@@ -143,7 +136,7 @@ impl Playback {
     #[must_use]
     pub fn progress(&self) -> Progress {
         Progress {
-            timings: self.timings.clone(),
+            timing: Arc::clone(&self.timing),
             found: self.found.clone(),
         }
     }
@@ -170,7 +163,7 @@ impl Playback {
 /// How far a playback has come.
 #[derive(Debug, Clone)]
 pub struct Progress {
-    timings: Vec<Arc<Mutex<Timing>>>,
+    timing: Arc<Mutex<Timing>>,
     found: Found,
 }
 
@@ -178,15 +171,13 @@ impl Progress {
     /// The time up to which something was played, UTC ns.
     #[must_use]
     pub fn last_ns(&self) -> Option<i64> {
-        self.each().filter_map(|timing| timing.last_ns).max()
+        self.lock().last_ns
     }
 
     /// What was played of all sources together.
     #[must_use]
     pub fn all(&self) -> Timing {
-        let mut all = Timing::default();
-        self.each().for_each(|timing| all.merge(&timing));
-        all
+        self.lock().clone()
     }
 
     /// What was found damaged while it was read.
@@ -195,12 +186,8 @@ impl Progress {
         self.found.all()
     }
 
-    fn each(&self) -> impl Iterator<Item = Timing> {
-        let lock = |timing: &Arc<Mutex<Timing>>| {
-            let timing = timing.lock();
-            timing.unwrap_or_else(PoisonError::into_inner).clone()
-        };
-        self.timings.iter().map(lock)
+    fn lock(&self) -> MutexGuard<'_, Timing> {
+        self.timing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -319,9 +306,10 @@ mod tests {
 
     #[test]
     fn jitter_is_how_late_reads_are_and_how_the_times_between_them_change() {
-        let mut timing = Timing::default();
+        let (mut timing, mut before) = (Timing::default(), None);
         for late_us in [100, 300, 250] {
-            timing.add(7, 3, Some(Duration::from_micros(late_us)));
+            let late = Some(Duration::from_micros(late_us));
+            timing.add(7, 3, (late, &mut before));
         }
         assert_eq!((timing.reads, timing.bytes), (3, 9));
         let (late, between) = (timing.late.summary(), timing.between.summary());

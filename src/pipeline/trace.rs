@@ -346,7 +346,7 @@ mod tests {
 
     const LAB: &str = r#"
 [source.imu]
-link = { type = "serial", path = "/dev/ttyUSB0" }
+link = { type = "serial", path = "/dev/ttyUSB0", baud = 115200 }
 protocol = { type = "lines" }
 [[source.imu.channel]]
 name = "x"

@@ -133,7 +133,8 @@ pub fn rehearse<M: Material>(plan: &Plan, material: &mut M) -> Result<Outcome, M
             }
             stage.look(&piece);
             if let Some(next_ns) = material.next_ns() {
-                stage.pass(next_ns, next_ns);
+                // What comes next is not late: samples at that very time may come.
+                stage.pass(next_ns, next_ns.saturating_sub(1));
             }
         }
         stage.pass(last_ns, i64::MAX);

@@ -377,7 +377,7 @@ fn what_cannot_be_played_is_refused_and_said() {
     };
     let capture = made(dir.path(), "", std::slice::from_ref(&read));
     refused(&capture, &[], "--config FILE");
-    refused(&capture, &["--source", "ium"], "did you mean `imu`?");
+    refused(&capture, &["--source", "imuu"], "did you mean `imu`?");
     refused(&capture, &["--from", "+1h"], "nothing between");
     refused(&capture, &["--speed", "0"], "no speed");
     refused(&capture, &["--verify", "--loop"], "--loop");
@@ -400,18 +400,11 @@ fn read_port(link: &Path) -> Vec<u8> {
 }
 
 /// Plays the chamber on a pseudo-terminal: what a reader was given, and the report.
-fn on_a_port(taken: &Taken, speed: &str) -> (Vec<u8>, Value) {
+fn on_a_port(taken: &Taken, args: &[&str]) -> (Vec<u8>, Value) {
     let (links, report) = (taken.file("links"), taken.file("port.json"));
     let mut command = replay(&taken.capture);
-    command.args([
-        "--pty",
-        "--source",
-        "chamber",
-        "--json",
-        "--speed",
-        speed,
-        "--link-dir",
-    ]);
+    command.args(["--pty", "--source", "chamber", "--json"]);
+    command.args(args).arg("--link-dir");
     let mut child = command
         .arg(&links)
         .arg("--report")
@@ -441,11 +434,11 @@ fn a_source_on_a_pseudo_terminal_gives_the_bytes_of_its_device() {
     );
     expect_status(&export, 0);
     let sent = std::fs::read(raw.join("chamber.bin")).expect("its bytes");
-    let (given, report) = on_a_port(&taken, "max");
+    let (given, report) = on_a_port(&taken, &["--speed", "max"]);
     assert_eq!(given, sent);
     assert_eq!(report["ports"]["chamber"]["bytes"], sent.len());
 
-    let (given, report) = on_a_port(&taken, "1");
+    let (given, report) = on_a_port(&taken, &["--speed", "1"]);
     let counts = &report["ports"]["chamber"];
     let count = |key: &str| counts[key].as_u64().expect("a count");
     assert_eq!(given.len() as u64, count("bytes"));
@@ -456,4 +449,19 @@ fn a_source_on_a_pseudo_terminal_gives_the_bytes_of_its_device() {
     assert!(late["p99"].as_f64() <= late["max"].as_f64());
     // The figures are for people; only what no loaded machine takes is an error.
     assert!(late["p50"].as_f64() < Some(1e6), "{late}");
+}
+
+#[test]
+fn a_source_on_a_pseudo_terminal_begins_again_and_hangs_up_on_nobody() {
+    let taken = Taken::new();
+    let part = ["--speed", "max", "--to", "+400ms"];
+    let (once, _) = on_a_port(&taken, &part);
+    assert!(once.len() > 100, "{}", once.len());
+    let (all, _) = on_a_port(
+        &taken,
+        &[&part[..], &["--loop", "--duration", "2s"]].concat(),
+    );
+    assert!(all.len() > 2 * once.len(), "{}", all.len());
+    assert_eq!(all[..once.len()], once);
+    assert_eq!(all[once.len()..2 * once.len()], once);
 }

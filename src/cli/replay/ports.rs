@@ -58,8 +58,8 @@ pub(super) fn run(
         say("it begins when each of them has been opened");
     }
     let timer = args.duration.map(|limit| (limit, stop.clone()));
-    let timings: Vec<Mutex<Timing>> = sources.iter().map(|_| Mutex::default()).collect();
-    let bar = bar(&playing, "played");
+    let timing = &Mutex::<Timing>::default();
+    let bar = &bar(&playing, "played");
     let given = if ports.wait_for_readers(&stop)? {
         if let Some((limit, stop)) = timer {
             // It ends with the process, if it does not end the playing.
@@ -69,26 +69,27 @@ pub(super) fn run(
                 }
             })?;
         }
-        let seen = timings.iter().map(|timing| -> Box<Seen<'_>> {
-            Box::new(|time_ns, bytes, late| {
+        let seen = sources.iter().map(|_| -> Box<Seen<'_>> {
+            let mut before = None;
+            Box::new(move |time_ns, bytes, late| {
                 let mut timing = timing.lock().unwrap_or_else(PoisonError::into_inner);
-                timing.add(time_ns, bytes, late);
+                timing.add(time_ns, bytes, (late, &mut before));
                 if timing.reads.is_multiple_of(64) {
-                    advance(&bar, &playing, Some(time_ns));
+                    advance(bar, &playing, Some(time_ns));
                 }
             })
         });
         let seen: Vec<Box<Seen<'_>>> = seen.collect();
-        ports.play(args.speed.pace(playing.from_ns), &stop, &seen)
+        ports.play(args.speed.pace(playing.from_ns), &stop, seen)
     } else {
         Vec::new()
     };
     bar.finish_and_clear();
 
-    let mut all = Timing::default();
-    for timing in timings {
-        all.merge(&timing.into_inner().unwrap_or_else(PoisonError::into_inner));
-    }
+    let all = timing
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     let mut damage = capture.damage().to_vec();
     damage.extend(found.all());
     let range_ns = (playing.from_ns, playing.to_ns);
