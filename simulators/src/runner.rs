@@ -8,6 +8,8 @@
 //!
 //! What it must not know: what is in a frame; who holds the handle.
 
+mod suffer;
+
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd as _;
@@ -19,13 +21,14 @@ use rustix::event::PollFlags;
 
 use crate::commands::{Commands, Told};
 use crate::devices::Device;
-use crate::faults::{Begin, Faults};
+use crate::faults::Faults;
 use crate::mailbox::{Command, Mailbox};
 use crate::outbox::Outbox;
 use crate::pty::{Pty, Wrote};
 use crate::schedule::Schedule;
 use crate::truth::{HitFrame, Log, Lost};
 use crate::{Truth, WhenFull, Written};
+use suffer::Pending;
 
 /// Bytes encoded before they are offered. More than a pseudo-terminal ever takes at once (13 824 on
 /// Linux 6.18), so that a flood fills it with each call; little enough to be obeyed soon.
@@ -56,13 +59,6 @@ enum Next {
     Room,
     After(Duration),
     Request,
-}
-
-/// A fault of the device's that waits for the frames before it to have gone out.
-#[derive(Debug, Clone, Copy)]
-enum Pending {
-    Stall(Duration),
-    Disconnect(Duration),
 }
 
 /// What a device's thread is made of.
@@ -233,41 +229,6 @@ impl Runner {
         self.parts.commands.is_some()
     }
 
-    /// Does to the device what is pending, and says how long to wait if it stalls or is away.
-    fn suffer(&mut self, now: Instant) -> io::Result<Option<Next>> {
-        match self.state.pending.take() {
-            Some(Pending::Stall(time)) => self.state.stalled = Some(now + time),
-            Some(Pending::Disconnect(time)) => {
-                self.state.away = Some(now + time);
-                self.leave()?;
-                return Ok(Some(Next::After(time)));
-            }
-            None => {}
-        }
-        match self.state.stalled {
-            Some(until) if now < until => Ok(Some(Next::After(until - now))),
-            _ => {
-                self.state.stalled = None;
-                Ok(None)
-            }
-        }
-    }
-
-    /// The port hangs up.
-    fn leave(&mut self) -> io::Result<()> {
-        self.state.reader = Reader::Absent;
-        self.parts.port.unplug()
-    }
-
-    /// The port is there again, if it was away.
-    fn come_back(&mut self, now: Instant) -> io::Result<()> {
-        self.state.away = None;
-        if !self.parts.port.is_plugged() {
-            self.miss(now)?;
-        }
-        self.parts.port.replug()
-    }
-
     fn reader_is_here(&mut self, now: Instant) -> io::Result<bool> {
         let state = &mut self.state;
         let next = state.truth.next_index;
@@ -382,40 +343,6 @@ impl Runner {
             self.encode(own_ns);
         }
         Ok(())
-    }
-
-    /// Begins what is due before the next frame. True: the frame has to wait for it.
-    fn begin_faults(&mut self, own_ns: u64, now: Instant) -> io::Result<bool> {
-        let Parts { faults, log, .. } = &mut self.parts;
-        let state = &mut self.state;
-        while let Some((kind, begin)) = faults.begin(state.truth.next_index, own_ns) {
-            state.truth.faults[kind] += 1;
-            let (next, seconds) = (state.truth.next_index, |time: Duration| {
-                format!(",\"duration_s\":{:.6}", time.as_secs_f64())
-            });
-            let what = match begin {
-                Begin::Jump(frames) => format!(",\"frames\":{frames}"),
-                Begin::Stall(time) | Begin::Disconnect(time) | Begin::Flood(time) => seconds(time),
-                Begin::Drift(slow) => format!(",\"ppm\":{:.3}", (slow - 1.0) * 1e6),
-            };
-            if let Some(log) = log {
-                log.fault(kind, &what, next, now)?;
-            }
-            match begin {
-                Begin::Jump(frames) => state.lose(Lost::Skipped, frames, log)?,
-                Begin::Drift(slow) => state.schedule.drift(state.slot, slow),
-                Begin::Flood(time) => {
-                    let slots = state.schedule.slots_in(time);
-                    state.schedule.rush(state.slot + slots);
-                }
-                Begin::Stall(time) => state.pending = Some(Pending::Stall(time)),
-                Begin::Disconnect(time) => state.pending = Some(Pending::Disconnect(time)),
-            }
-            if state.pending.is_some() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     fn encode(&mut self, own_ns: u64) {

@@ -132,7 +132,7 @@ impl Reading<'_> {
             _ => return None,
         };
         let tables = section.list("channel");
-        if tables.is_empty() && !section.has("channel") {
+        if tables.is_empty() {
             let help = "as in [[simulator.NAME.channel]] with signal = { type = \"sine\", hz = 1 }";
             section.missing("channel", Some(help));
         }
@@ -174,16 +174,16 @@ impl Reading<'_> {
             }
             channel.offset = table.get("offset", any_number).map_or(0.0, |at| at.value);
         }
-        let parts = if table.is_table("signal") {
+        let parts: Vec<Section<'_>> = if table.is_table("signal") {
             table.table("signal").into_iter().collect()
-        } else if table.has("signal") {
-            table.list("signal")
         } else {
+            table.list("signal")
+        };
+        if parts.is_empty() {
             let help =
                 "as in signal = { type = \"sine\", hz = 1 }, or a list of such, which are added";
             table.missing("signal", Some(help));
-            Vec::new()
-        };
+        }
         for (part, section) in parts.iter().enumerate() {
             channel.signal.extend(self.signal(section, (place, part)));
             section.finish();

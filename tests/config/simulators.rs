@@ -181,7 +181,7 @@ fn examples() -> Vec<String> {
             None => blocks.push(String::new()),
         }
     }
-    blocks.retain(|block| block.contains("[simulator."));
+    blocks.retain(|block| block.contains("\ndevice = "));
     blocks
 }
 

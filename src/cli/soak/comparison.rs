@@ -148,7 +148,7 @@ impl Comparison {
             };
             let mut find = |what| {
                 self.findings
-                    .push(Finding::new("ledger", Some(watched.name), what))
+                    .push(Finding::new("ledger", Some(watched.name), what));
             };
             let counts = watched.counts();
             let came = counts.arrived + counts.hit_and_arrived + watched.unanswered;

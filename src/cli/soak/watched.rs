@@ -148,10 +148,6 @@ impl Watched {
         self.hang_ups
     }
 
-    pub(super) fn is_asked(&self) -> bool {
-        self.is_asked
-    }
-
     /// Whether every frame that must come has, if this is the number of the latest that did.
     pub(super) fn has_all_by(&self, latest: f64) -> bool {
         self.last.is_none_or(|last| latest >= last as f64)
