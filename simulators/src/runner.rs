@@ -21,14 +21,13 @@ use rustix::event::PollFlags;
 
 use crate::commands::{Commands, Told};
 use crate::devices::Device;
-use crate::faults::Faults;
+use crate::faults::{Begin, Faults};
 use crate::mailbox::{Command, Mailbox};
 use crate::outbox::Outbox;
 use crate::pty::{Pty, Wrote};
 use crate::schedule::Schedule;
 use crate::truth::{HitFrame, Log, Lost};
 use crate::{Truth, WhenFull, Written};
-use suffer::Pending;
 
 /// Bytes encoded before they are offered. More than a pseudo-terminal ever takes at once (13 824 on
 /// Linux 6.18), so that a flood fills it with each call; little enough to be obeyed soon.
@@ -96,7 +95,8 @@ struct State {
     corrupt: u64,
     /// Who wants to know when the next frame leaves.
     level_watch: Option<Sender<Written>>,
-    pending: Option<Pending>,
+    /// A fault that waits for the frames before it to have gone out, and its number.
+    pending: Option<(usize, Begin)>,
     /// It stalls until then.
     stalled: Option<Instant>,
     /// It comes back by itself then.
