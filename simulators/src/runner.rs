@@ -321,6 +321,14 @@ impl Runner {
     }
 
     fn encode_due(&mut self, now: Instant) -> io::Result<()> {
+        if self
+            .parts
+            .commands
+            .as_ref()
+            .is_some_and(Commands::is_silent)
+        {
+            return Ok(());
+        }
         let has_faults = !self.parts.faults.is_empty();
         while self.state.slot < self.state.schedule.due(now)
             && self.state.outbox.len() < CHUNK_BYTES
