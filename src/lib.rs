@@ -36,6 +36,7 @@ pub mod limits;
 mod nearest;
 pub mod notify;
 pub mod pipeline;
+pub mod playback;
 pub mod rehearsal;
 pub mod run_record;
 pub mod serve;

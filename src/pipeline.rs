@@ -43,6 +43,7 @@ use crate::event::{Annotation, AnnotationError, EventKind, EventSender};
 use crate::journal;
 use crate::latency::{Latency, Summary};
 use crate::ledger::Ledger;
+use crate::playback;
 use crate::serve;
 use crate::sink::{self, Sinks, SinksSetup};
 use crate::stage::computed::ComputedCounts;
@@ -82,6 +83,9 @@ pub enum Error {
     /// A sink.
     #[error(transparent)]
     Sink(#[from] sink::Error),
+    /// What a simulated device plays back.
+    #[error(transparent)]
+    Playback(#[from] playback::Error),
     /// A simulated device.
     #[error("cannot start the simulated device `{name}`: {source}")]
     Simulator {
@@ -335,14 +339,11 @@ impl Run {
             )?)
         };
 
-        let simulators = plan
-            .simulators
-            .iter()
+        let simulators = playback::devices(&plan)?
+            .into_iter()
             .map(|options| {
-                Simulator::start(options.clone()).map_err(|source| Error::Simulator {
-                    name: options.name.clone(),
-                    source,
-                })
+                let name = options.name.clone();
+                Simulator::start(options).map_err(|source| Error::Simulator { name, source })
             })
             .collect::<Result<Vec<_>, _>>()?;
         recovery.extend(amiss);
@@ -574,7 +575,12 @@ impl Run {
             }
         }
         self.simulators.iter().for_each(Simulator::begin_stop);
-        drop(self.simulators);
+        for (simulator, options) in self.simulators.into_iter().zip(&self.plan.simulators) {
+            if let Err(error) = simulator.stop() {
+                let what = format!("the simulated device `{}` failed: {error}", options.name);
+                failure.get_or_insert(what);
+            }
+        }
         for outlet in &self.outlets {
             outlet.observe(None);
         }

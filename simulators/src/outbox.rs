@@ -13,12 +13,29 @@ use std::time::Instant;
 
 use crate::Written;
 
+/// A frame on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    /// Where it begins and ends.
+    start: usize,
+    end: usize,
+    /// Its number.
+    pub(crate) index: u64,
+}
+
+impl Waiting {
+    /// Its bytes, with the noise before it.
+    pub(crate) fn len(&self) -> usize {
+        self.end - self.start
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     bytes: Vec<u8>,
     taken: usize,
-    /// Where each frame that is not yet taken as a whole begins and ends.
-    frames: VecDeque<(usize, usize)>,
+    /// Frames that are not yet taken as a whole.
+    frames: VecDeque<Waiting>,
     /// Who wants to know when the frame that ends here left.
     watches: Vec<(usize, u64, Sender<Written>)>,
 }
@@ -37,12 +54,12 @@ impl Outbox {
         &self.bytes[self.taken..]
     }
 
-    /// Appends a frame, and returns its bytes for the last changes.
-    pub(crate) fn push_frame(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> &mut [u8] {
+    /// Appends a frame of this number.
+    pub(crate) fn push_frame(&mut self, index: u64, encode: impl FnOnce(&mut Vec<u8>)) {
         let start = self.bytes.len();
         encode(&mut self.bytes);
-        self.frames.push_back((start, self.bytes.len()));
-        &mut self.bytes[start..]
+        let end = self.bytes.len();
+        self.frames.push_back(Waiting { start, end, index });
     }
 
     /// Appends bytes that are no frame.
@@ -55,23 +72,17 @@ impl Outbox {
         self.watches.push((self.bytes.len(), index, sender));
     }
 
-    /// The next `count` bytes were taken by a call at this time: how many frames that completed.
-    pub(crate) fn take(&mut self, count: usize, at: Instant) -> u64 {
+    /// The next `count` bytes were taken by a call at this time: gives the frames that it completed, in order.
+    pub(crate) fn take(&mut self, count: usize, at: Instant, mut sent: impl FnMut(Waiting)) {
         self.taken += count;
         assert!(
             self.taken <= self.bytes.len(),
             "no more is taken than is there"
         );
-        let mut sent = 0;
-        while self
-            .frames
-            .front()
-            .is_some_and(|&(_, end)| end <= self.taken)
-        {
-            self.frames.pop_front();
-            sent += 1;
-        }
         let taken = self.taken;
+        while let Some(frame) = self.frames.pop_front_if(|frame| frame.end <= taken) {
+            sent(frame);
+        }
         for (_, index, sender) in self.watches.extract_if(.., |(end, ..)| *end <= taken) {
             // Nobody may be interested any more.
             let _ = sender.send(Written { index, at });
@@ -79,18 +90,15 @@ impl Outbox {
         if self.is_empty() {
             self.clear();
         }
-        sent
     }
 
     /// Drops all that is not begun: how many frames that was.
     pub(crate) fn drop_unbegun(&mut self) -> u64 {
-        let begun = self
-            .frames
-            .front()
-            .filter(|&&(start, _)| start < self.taken);
-        let keep = begun.map_or(self.taken, |&(_, end)| end);
+        let taken = self.taken;
+        let begun = self.frames.front().filter(|frame| frame.start < taken);
+        let keep = begun.map_or(self.taken, |frame| frame.end);
         let before = self.frames.len();
-        self.frames.retain(|&(_, end)| end <= keep);
+        self.frames.retain(|frame| frame.end <= keep);
         self.watches.retain(|&(end, ..)| end <= keep);
         self.bytes.truncate(keep);
         let dropped = before - self.frames.len();
@@ -122,33 +130,42 @@ mod tests {
     fn three_frames_behind_rubbish() -> Outbox {
         let mut outbox = Outbox::default();
         outbox.push_rubbish(b"??");
-        for frame in [b"aaa", b"bbb", b"ccc"] {
-            outbox.push_frame(|out| out.extend_from_slice(frame));
+        for (index, frame) in (7..).zip([b"aaa", b"bbb", b"ccc"]) {
+            outbox.push_frame(index, |out| out.extend_from_slice(frame));
         }
         outbox
+    }
+
+    /// The numbers of the frames that so many bytes more complete.
+    fn taken(outbox: &mut Outbox, count: usize) -> Vec<u64> {
+        let mut numbers = Vec::new();
+        outbox.take(count, Instant::now(), |frame| {
+            assert_eq!(frame.len(), 3);
+            numbers.push(frame.index);
+        });
+        numbers
     }
 
     #[test]
     fn a_frame_is_sent_when_its_last_byte_is_taken() {
         let mut outbox = three_frames_behind_rubbish();
-        let now = Instant::now();
-        assert_eq!(outbox.take(4, now), 0);
-        assert_eq!(outbox.take(1, now), 1);
+        assert_eq!(taken(&mut outbox, 4), []);
+        assert_eq!(taken(&mut outbox, 1), [7]);
         assert_eq!(outbox.rest(), b"bbbccc");
-        assert_eq!(outbox.take(6, now), 2);
+        assert_eq!(taken(&mut outbox, 6), [8, 9]);
         assert!(outbox.is_empty());
     }
 
     #[test]
     fn a_frame_begun_is_kept_when_the_others_are_dropped() {
         let mut outbox = three_frames_behind_rubbish();
-        outbox.take(3, Instant::now());
+        taken(&mut outbox, 3);
         assert_eq!(outbox.drop_unbegun(), 2);
         assert_eq!(outbox.rest(), b"aa");
-        assert_eq!(outbox.take(2, Instant::now()), 1);
+        assert_eq!(taken(&mut outbox, 2), [7]);
 
         let mut outbox = three_frames_behind_rubbish();
-        outbox.take(5, Instant::now());
+        taken(&mut outbox, 5);
         assert_eq!(outbox.drop_unbegun(), 2);
         assert!(outbox.is_empty());
     }
@@ -156,7 +173,7 @@ mod tests {
     #[test]
     fn giving_up_counts_the_frame_in_the_middle() {
         let mut outbox = three_frames_behind_rubbish();
-        outbox.take(6, Instant::now());
+        taken(&mut outbox, 6);
         assert_eq!(outbox.give_up(), 2);
         assert!(outbox.is_empty());
     }
@@ -167,9 +184,9 @@ mod tests {
         let (sender, receiver) = std::sync::mpsc::channel();
         outbox.watch(2, sender);
         let now = Instant::now();
-        outbox.take(10, now);
+        outbox.take(10, now, |_| ());
         assert!(receiver.try_recv().is_err());
-        outbox.take(1, now);
+        outbox.take(1, now, |_| ());
         assert_eq!(receiver.try_recv(), Ok(Written { index: 2, at: now }));
     }
 }

@@ -8,6 +8,9 @@
 //!
 //! What it must not know: what is in a frame; who holds the handle.
 
+mod suffer;
+
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::mpsc::Sender;
@@ -16,11 +19,14 @@ use std::time::{Duration, Instant};
 
 use rustix::event::PollFlags;
 
+use crate::commands::{Commands, Told};
 use crate::devices::Device;
+use crate::faults::{Begin, Faults};
 use crate::mailbox::{Command, Mailbox};
 use crate::outbox::Outbox;
 use crate::pty::{Pty, Wrote};
 use crate::schedule::Schedule;
+use crate::truth::{HitFrame, Log, Lost};
 use crate::{Truth, WhenFull, Written};
 
 /// Bytes encoded before they are offered. More than a pseudo-terminal ever takes at once (13 824 on
@@ -54,12 +60,24 @@ enum Next {
     Request,
 }
 
-pub(crate) struct Runner {
+/// What a device's thread is made of.
+pub(crate) struct Parts {
     pub(crate) device: Box<dyn Device>,
+    /// Host time for each unit of the device's.
+    pub(crate) slow: f64,
     pub(crate) port: Pty,
     pub(crate) mailbox: Arc<Mailbox>,
     pub(crate) when_full: WhenFull,
     pub(crate) published: Arc<Mutex<Truth>>,
+    pub(crate) faults: Faults,
+    pub(crate) log: Option<Log>,
+    pub(crate) commands: Option<Commands>,
+    /// After so many frame numbers it falls silent.
+    pub(crate) frames: Option<u64>,
+}
+
+pub(crate) struct Runner {
+    parts: Parts,
     state: State,
 }
 
@@ -69,73 +87,115 @@ struct State {
     /// Until the next look for a reader.
     look: Duration,
     outbox: Outbox,
+    /// Frames in the outbox that faults have changed.
+    hits: VecDeque<HitFrame>,
     /// The next slot of the schedule. Slots and frame numbers part when frames are skipped.
     slot: u64,
     /// Frames still to be corrupted.
     corrupt: u64,
     /// Who wants to know when the next frame leaves.
     level_watch: Option<Sender<Written>>,
+    /// A fault that waits for the frames before it to have gone out, and its number.
+    pending: Option<(usize, Begin)>,
+    /// It stalls until then.
+    stalled: Option<Instant>,
+    /// It comes back by itself then.
+    away: Option<Instant>,
     truth: Truth,
 }
 
+impl State {
+    /// So many frame numbers from the next one on are not sent.
+    fn lose(&mut self, why: Lost, count: u64, log: &mut Option<Log>) -> io::Result<()> {
+        let first = self.truth.next_index;
+        self.truth.next_index += count;
+        self.count_lost(why, first, count, log)
+    }
+
+    fn count_lost(
+        &mut self,
+        why: Lost,
+        first: u64,
+        count: u64,
+        log: &mut Option<Log>,
+    ) -> io::Result<()> {
+        match why {
+            Lost::Missed => self.truth.frames_missed += count,
+            Lost::Dropped => self.truth.frames_dropped += count,
+            Lost::Skipped => self.truth.frames_skipped += count,
+        }
+        log.as_mut()
+            .map_or(Ok(()), |log| log.lost(why, first, count))
+    }
+}
+
 impl Runner {
-    /// `slow`: host time for each unit of the device's.
-    pub(crate) fn new(
-        device: Box<dyn Device>,
-        slow: f64,
-        port: Pty,
-        mailbox: Arc<Mailbox>,
-        when_full: WhenFull,
-        published: Arc<Mutex<Truth>>,
-    ) -> Self {
+    pub(crate) fn new(parts: Parts) -> Self {
         let state = State {
-            schedule: Schedule::new(device.rate_hz() / slow),
+            schedule: Schedule::new(parts.device.rate_hz(), parts.slow),
             reader: Reader::Absent,
             look: LOOK,
             outbox: Outbox::default(),
+            hits: VecDeque::new(),
             slot: 0,
             corrupt: 0,
             level_watch: None,
+            pending: None,
+            stalled: None,
+            away: None,
             truth: Truth::default(),
         };
-        Self {
-            device,
-            port,
-            mailbox,
-            when_full,
-            published,
-            state,
-        }
+        Self { parts, state }
     }
 
     /// Runs until stopped, or until the system refuses something.
     pub(crate) fn run(mut self) -> io::Result<Truth> {
-        while self.obey_all() {
+        while self.obey_all()? {
             let next = self.turn()?;
             self.publish();
-            match next {
-                Next::Now => {}
-                Next::Room => {
-                    let room = (self.port.as_fd(), PollFlags::OUT);
-                    self.mailbox.wait(Some(room), None)?;
-                }
-                Next::After(time) => self.mailbox.wait(None, Some(time))?,
-                Next::Request => self.mailbox.wait(None, None)?,
-            }
+            self.rest(matches!(next, Next::Request))?;
+            let (room, heard) = match next {
+                Next::Now => continue,
+                Next::Room => (PollFlags::OUT, None),
+                Next::After(time) => (PollFlags::empty(), Some(time)),
+                Next::Request => (PollFlags::empty(), None),
+            };
+            // A port without a reader is always ready: its hang-up.
+            let is_here = matches!(self.state.reader, Reader::Here);
+            let listens = self.parts.commands.is_some() && is_here;
+            let flags = room
+                | if listens {
+                    PollFlags::IN
+                } else {
+                    PollFlags::empty()
+                };
+            let port = (!flags.is_empty()).then(|| (self.parts.port.as_fd(), flags));
+            self.parts.mailbox.wait(port, heard)?;
+        }
+        self.give_up()?;
+        if let Some(log) = &mut self.parts.log {
+            log.end(&self.state.truth)?;
         }
         Ok(self.state.truth)
     }
 
     /// One look at the world, and at most one write.
     fn turn(&mut self) -> io::Result<Next> {
+        let now = Instant::now();
+        if let Some(until) = self.state.away {
+            if now < until {
+                return Ok(Next::After(until - now));
+            }
+            self.come_back(now)?;
+        }
         let state = &mut self.state;
         let idle = state.outbox.is_empty();
-        if !self.port.is_plugged() || (state.schedule.is_paused() && idle) {
+        if !self.parts.port.is_plugged() || (state.schedule.is_paused() && idle && !self.listens())
+        {
             return Ok(Next::Request);
         }
-        let now = Instant::now();
         if !self.reader_is_here(now)? {
-            self.miss(now);
+            self.miss(now)?;
             let state = &mut self.state;
             state.look = match state.reader {
                 Reader::Absent => (state.look + state.look / 16).min(LOOK_MAX),
@@ -144,21 +204,43 @@ impl Runner {
             return Ok(Next::After(state.look));
         }
         self.state.look = LOOK;
-        if idle {
-            self.encode_due(now);
-        }
+        self.hear(now)?;
         if self.state.outbox.is_empty() {
-            let state = &self.state;
+            if let Some(next) = self.suffer(now)? {
+                return Ok(next);
+            }
+            self.encode_due(now)?;
+        }
+        let state = &self.state;
+        if state.outbox.is_empty() {
+            if state.pending.is_some() {
+                return Ok(Next::Now);
+            }
+            if state.schedule.is_paused() {
+                // What its reader says is heard at once, that he leaves is looked for.
+                return Ok(Next::After(LOOK_MAX));
+            }
             return Ok(Next::After(state.schedule.until(state.slot, now)));
         }
         self.write()
     }
 
+    fn listens(&self) -> bool {
+        self.parts.commands.is_some()
+    }
+
     fn reader_is_here(&mut self, now: Instant) -> io::Result<bool> {
         let state = &mut self.state;
-        if !self.port.has_reader()? {
+        let next = state.truth.next_index;
+        if !self.parts.port.has_reader()? {
             if matches!(state.reader, Reader::Here) {
-                self.port.discard()?;
+                self.parts.port.discard()?;
+                if let Some(log) = &mut self.parts.log {
+                    log.left(next, now)?;
+                }
+                if let Some(commands) = &mut self.parts.commands {
+                    commands.forget();
+                }
             }
             state.reader = Reader::Absent;
             return Ok(false);
@@ -168,9 +250,20 @@ impl Runner {
             Reader::Absent => state.reader = Reader::Settling { since: now },
             Reader::Settling { since } if now.duration_since(since) >= SETTLE => {
                 // What came due in the meantime was sent to nobody.
-                self.miss(now);
+                self.miss(now)?;
                 self.state.schedule.start(now);
+                if self
+                    .parts
+                    .commands
+                    .as_ref()
+                    .is_some_and(Commands::is_silent)
+                {
+                    self.state.schedule.pause(now);
+                }
                 self.state.reader = Reader::Here;
+                if let Some(log) = &mut self.parts.log {
+                    log.came(self.state.truth.next_index, now)?;
+                }
                 return Ok(true);
             }
             Reader::Settling { .. } => {}
@@ -178,120 +271,248 @@ impl Runner {
         Ok(false)
     }
 
-    /// What is in hand, and what came due, finds nobody.
-    fn miss(&mut self, now: Instant) {
-        let state = &mut self.state;
-        state.truth.frames_missed += state.outbox.give_up();
-        let due = state.schedule.gone_by(now).max(state.slot);
-        state.truth.frames_missed += due - state.slot;
-        state.truth.next_index += due - state.slot;
-        state.slot = due;
+    /// Obeys what the reader has said over the port.
+    fn hear(&mut self, now: Instant) -> io::Result<()> {
+        let Some(commands) = &mut self.parts.commands else {
+            return Ok(());
+        };
+        for told in commands.hear(&self.parts.port)? {
+            match told {
+                Told::Start => self.state.schedule.resume(now),
+                Told::Stop => self.state.schedule.pause(now),
+                Told::Answer(bytes) => self.state.outbox.push_rubbish(&bytes),
+            }
+        }
+        Ok(())
     }
 
-    fn encode_due(&mut self, now: Instant) {
+    /// What is in hand is lost: nobody is there.
+    fn give_up(&mut self) -> io::Result<()> {
         let state = &mut self.state;
-        let due = state.schedule.due(now);
-        while state.slot < due && state.outbox.len() < CHUNK_BYTES {
-            let index = state.truth.next_index;
-            let device = &mut self.device;
-            let frame = state.outbox.push_frame(|out| device.frame(index, out));
-            if state.corrupt > 0 {
-                state.corrupt -= 1;
-                state.truth.frames_corrupted += 1;
-                flip_a_bit(frame);
-            }
-            if let Some(sender) = state.level_watch.take() {
-                state.outbox.watch(index, sender);
-            }
-            state.truth.next_index += 1;
-            state.slot += 1;
+        let count = state.outbox.give_up();
+        let first = state.truth.next_index - count;
+        state.hits.clear();
+        state.count_lost(Lost::Missed, first, count, &mut self.parts.log)
+    }
+
+    /// What is in hand, and what came due, finds nobody.
+    fn miss(&mut self, now: Instant) -> io::Result<()> {
+        self.give_up()?;
+        let state = &mut self.state;
+        state.schedule.end_rush(state.slot, now);
+        let due = state.schedule.gone_by(now).max(state.slot);
+        self.pass_over(Lost::Missed, due, now)
+    }
+
+    /// The slots up to `due` go by, and what faults they would have had with them.
+    fn pass_over(&mut self, why: Lost, due: u64, now: Instant) -> io::Result<()> {
+        let state = &mut self.state;
+        let count = due - state.slot;
+        if count == 0 {
+            return Ok(());
         }
+        state.lose(why, count, &mut self.parts.log)?;
+        state.slot = due;
+        if !self.parts.faults.is_empty() {
+            let own_ns = state.schedule.own_ns(due - 1, now);
+            self.parts.faults.pass(own_ns);
+        }
+        Ok(())
+    }
+
+    fn encode_due(&mut self, now: Instant) -> io::Result<()> {
+        if self
+            .parts
+            .commands
+            .as_ref()
+            .is_some_and(Commands::is_silent)
+        {
+            return Ok(());
+        }
+        let has_faults = !self.parts.faults.is_empty();
+        while self.state.slot < self.state.schedule.due(now)
+            && self.state.outbox.len() < CHUNK_BYTES
+            && self.state.pending.is_none()
+        {
+            let frames = self.parts.frames;
+            if frames.is_some_and(|frames| self.state.truth.next_index >= frames) {
+                // It has said all it had to say.
+                self.state.schedule.pause(now);
+                break;
+            }
+            let own_ns = if has_faults {
+                self.state.schedule.own_ns(self.state.slot, now)
+            } else {
+                0
+            };
+            if has_faults && self.begin_faults(own_ns, now)? {
+                break;
+            }
+            self.encode(own_ns);
+        }
+        Ok(())
+    }
+
+    fn encode(&mut self, own_ns: u64) {
+        let Parts { device, faults, .. } = &mut self.parts;
+        let state = &mut self.state;
+        let index = state.truth.next_index;
+        let is_corrupt = state.corrupt > 0;
+        let mut hits = Vec::new();
+        let mut hit = None;
+        state.outbox.push_frame(index, |out| {
+            let begin = out.len();
+            device.frame(index, out);
+            if is_corrupt {
+                flip_a_bit(&mut out[begin..]);
+            }
+            let length = out.len() - begin;
+            let start = faults.strike(index, own_ns, out, begin, &mut hits);
+            if !hits.is_empty() {
+                hit = Some(HitFrame {
+                    index,
+                    hits,
+                    length,
+                    bytes: out[begin..].to_vec(),
+                    noise: start - begin,
+                });
+            }
+        });
+        state.hits.extend(hit);
+        if is_corrupt {
+            state.corrupt -= 1;
+            state.truth.frames_corrupted += 1;
+        }
+        if let Some(sender) = state.level_watch.take() {
+            state.outbox.watch(index, sender);
+        }
+        state.truth.next_index += 1;
+        state.slot += 1;
     }
 
     fn write(&mut self) -> io::Result<Next> {
-        let state = &mut self.state;
         let now = Instant::now();
-        match self.port.write(state.outbox.rest())? {
+        match self.parts.port.write(self.state.outbox.rest())? {
             Wrote::Some(count) => {
-                state.truth.bytes_sent += count as u64;
-                state.truth.frames_sent += state.outbox.take(count, now);
+                self.took(count, now)?;
+                self.state.schedule.reached(self.state.slot, now);
                 Ok(Next::Now)
             }
-            Wrote::Full if self.when_full == WhenFull::Drop => {
+            Wrote::Full if self.parts.when_full == WhenFull::Drop => {
+                let state = &mut self.state;
                 let due = state.schedule.gone_by(now).max(state.slot);
-                let late = due - state.slot;
-                state.truth.frames_dropped += state.outbox.drop_unbegun() + late;
-                state.truth.next_index += late;
-                state.slot = due;
-                Ok(Next::After(state.schedule.until(due, now)))
+                let count = state.outbox.drop_unbegun();
+                let first = state.truth.next_index - count;
+                state.hits.retain(|hit| hit.index < first);
+                state.count_lost(Lost::Dropped, first, count, &mut self.parts.log)?;
+                self.pass_over(Lost::Dropped, due, now)?;
+                Ok(Next::After(self.state.schedule.until(due, now)))
             }
             Wrote::Full => Ok(Next::Room),
             Wrote::NoReader => {
-                self.miss(now);
+                self.miss(now)?;
                 Ok(Next::After(LOOK))
             }
         }
     }
 
+    /// The port took so many bytes: counts and tells the frames that went out.
+    fn took(&mut self, count: usize, now: Instant) -> io::Result<()> {
+        let State {
+            outbox,
+            hits,
+            truth,
+            ..
+        } = &mut self.state;
+        let log = &mut self.parts.log;
+        truth.bytes_sent += count as u64;
+        let mut told = Ok(());
+        outbox.take(count, now, |frame| {
+            truth.frames_sent += 1;
+            let hit = hits.pop_front_if(|hit| hit.index == frame.index);
+            if let Some(hit) = &hit {
+                truth.frames_hit += 1;
+                for what in &hit.hits {
+                    truth.faults[what.kind] += 1;
+                }
+            }
+            let Some(log) = log else { return };
+            let tell = match &hit {
+                Some(hit) => log.hit(hit, now),
+                None => log.sent(frame.index, frame.len(), now),
+            };
+            if told.is_ok() {
+                told = tell;
+            }
+        });
+        told
+    }
+
     /// Obeys what was asked, between two frames. Answers whether to go on.
-    fn obey_all(&mut self) -> bool {
+    fn obey_all(&mut self) -> io::Result<bool> {
         loop {
             if !self.state.outbox.is_empty() {
-                if !self.mailbox.is_urgent() {
-                    return true;
+                if !self.parts.mailbox.is_urgent() {
+                    return Ok(true);
                 }
-                self.state.truth.frames_missed += self.state.outbox.give_up();
+                self.give_up()?;
             }
-            match self.mailbox.take() {
-                None => return true,
-                Some(Command::Stop) => return false,
-                Some(command) => self.obey(command),
+            match self.parts.mailbox.take() {
+                None => return Ok(true),
+                Some(Command::Stop) => return Ok(false),
+                Some(command) => self.obey(command)?,
             }
         }
     }
 
-    fn obey(&mut self, command: Command) {
+    fn obey(&mut self, command: Command) -> io::Result<()> {
         let now = Instant::now();
-        let state = &mut self.state;
         // Answers go to whoever still waits for them: a caller may have lost interest.
         match command {
             Command::Stop => unreachable!("handled by the caller"),
             Command::Pause(quiet) => {
-                state.schedule.pause(now);
-                let _ = quiet.send(state.truth);
+                self.state.schedule.pause(now);
+                self.rest(true)?;
+                let _ = quiet.send(self.state.truth);
             }
-            Command::Resume => {
-                state.schedule.resume(now);
-            }
+            Command::Resume => self.state.schedule.resume(now),
             Command::Unplug(done) => {
-                state.reader = Reader::Absent;
-                let _ = done.send(self.port.unplug());
+                // By hand: it does not come back by itself.
+                self.state.away = None;
+                let _ = done.send(self.leave());
             }
             Command::Replug(done) => {
-                if !self.port.is_plugged() {
-                    self.miss(now);
-                }
-                let _ = done.send(self.port.replug());
+                let _ = done.send(self.come_back(now));
             }
-            Command::Inject(bytes) => state.outbox.push_rubbish(&bytes),
+            Command::Inject(bytes) => self.state.outbox.push_rubbish(&bytes),
             Command::Skip(frames) => {
-                state.truth.next_index += frames;
-                state.truth.frames_skipped += frames;
+                self.state
+                    .lose(Lost::Skipped, frames, &mut self.parts.log)?;
             }
-            Command::Corrupt(frames) => state.corrupt += frames,
+            Command::Corrupt(frames) => self.state.corrupt += frames,
             // Who sends unasked is neither late nor anybody else.
             Command::Wrong(_) | Command::Late(..) => {}
             Command::Level(level, watch) => {
-                if self.device.set_level(level) {
-                    state.level_watch = Some(watch);
+                if self.parts.device.set_level(level) {
+                    self.state.level_watch = Some(watch);
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// The log is brought up to date now and then.
+    fn rest(&mut self, is_quiet: bool) -> io::Result<()> {
+        match &mut self.parts.log {
+            Some(log) => log.rest(Instant::now(), is_quiet),
+            None => Ok(()),
         }
     }
 
     fn publish(&self) {
         // A count is whole whoever panicked while copying it.
         *self
+            .parts
             .published
             .lock()
             .unwrap_or_else(PoisonError::into_inner) = self.state.truth;
@@ -301,7 +522,7 @@ impl Runner {
 impl Drop for Runner {
     /// Also when the thread panics: nobody is left waiting for an answer.
     fn drop(&mut self) {
-        self.mailbox.close();
+        self.parts.mailbox.close();
     }
 }
 

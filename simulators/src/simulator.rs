@@ -16,10 +16,14 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::answerer::Answerer;
-use crate::devices::{Answering, DEVICES, Flood, POLLED, kind, polled};
+use crate::commands::Commands;
+use crate::devices::{Answering, DEVICES, Device, Flood, POLLED, generic, kind, polled};
+use crate::faults::Faults;
 use crate::mailbox::{Command, Mailbox, Written};
 use crate::pty::Pty;
-use crate::runner::Runner;
+use crate::runner::{Parts, Runner};
+use crate::signal::Signal;
+use crate::truth::{Log, VALUES_RATE_MAX_HZ, Values, quoted};
 use crate::{Options, Truth};
 
 /// A simulated device at work on a thread of its own.
@@ -37,70 +41,50 @@ impl Simulator {
     /// has opened the port.
     ///
     /// # Errors
-    /// There is no such kind of device, the rate is not positive, the name is no file name, or the
+    /// There is no such kind of device, the rate is not positive, the name is no file name, the truth log cannot be written, or the
     /// system refused.
     pub fn start(options: Options) -> io::Result<Self> {
-        if let Some(kind) = polled(&options.device) {
-            return Self::start_answering((kind.make)(options.seed), &options);
-        }
-        let kind = kind(&options.device).ok_or_else(|| {
-            let streaming = DEVICES.iter().map(|kind| kind.name);
-            let names: Vec<&str> = streaming
-                .chain(POLLED.iter().map(|kind| kind.name))
-                .collect();
-            let (asked, known) = (&options.device, names.join(", "));
-            invalid(format!("no simulated device {asked:?}; there are {known}"))
-        })?;
-        let rate_hz = options.rate_hz.unwrap_or(kind.rate_hz);
-        if rate_hz.is_nan() || rate_hz <= 0.0 {
-            return Err(invalid(format!("a rate of {rate_hz} Hz is not positive")));
-        }
+        let device = Made::new(&options)?;
         let slow = 1.0 + options.drift_ppm * 1e-6;
         if !slow.is_finite() || slow <= 0.0 {
             let ppm = options.drift_ppm;
             return Err(invalid(format!("no clock is slow by {ppm} ppm")));
         }
-        let device = if rate_hz.is_infinite() {
-            Box::new(Flood::new(kind, options.seed))
-        } else {
-            (kind.make)(rate_hz, options.seed)
-        };
         let port = Pty::open(&options.links, &options.name)?;
         let link = port.link().to_owned();
         let mailbox = Arc::new(Mailbox::new()?);
-        let published = Arc::default();
-        let runner = Runner::new(
-            device,
-            slow,
-            port,
-            Arc::clone(&mailbox),
-            options.when_full,
-            Arc::clone(&published),
-        );
-        let thread = std::thread::Builder::new()
-            .name(options.name)
-            .spawn(move || runner.run())?;
+        let published: Arc<Mutex<Truth>> = Arc::default();
+        let rate_hz = device.rate_hz();
+        let log = log(&options, rate_hz)?;
+        let faults = Faults::new(&options.faults, options.seed, slow);
+        let commands = Commands::new(&options.commands);
+        let thread = std::thread::Builder::new().name(options.name);
+        let (our_mailbox, our_published) = (Arc::clone(&mailbox), Arc::clone(&published));
+        let thread = match device {
+            Made::Sending(device) => {
+                let frames = [device.frames(), options.frames];
+                let runner = Runner::new(Parts {
+                    device,
+                    slow,
+                    port,
+                    mailbox: our_mailbox,
+                    when_full: options.when_full,
+                    published: our_published,
+                    faults,
+                    log,
+                    commands,
+                    frames: frames.into_iter().flatten().min(),
+                });
+                thread.spawn(move || runner.run())?
+            }
+            Made::Answering(device) => {
+                let answerer = Answerer::new(device, port, our_mailbox, our_published, faults, log);
+                thread.spawn(move || answerer.run())?
+            }
+        };
         Ok(Self {
             link,
             rate_hz,
-            mailbox,
-            published,
-            thread: Some(thread),
-        })
-    }
-
-    fn start_answering(device: Box<dyn Answering>, options: &Options) -> io::Result<Self> {
-        let port = Pty::open(&options.links, &options.name)?;
-        let link = port.link().to_owned();
-        let mailbox = Arc::new(Mailbox::new()?);
-        let published = Arc::default();
-        let answerer = Answerer::new(device, port, Arc::clone(&mailbox), Arc::clone(&published));
-        let thread = std::thread::Builder::new()
-            .name(options.name.clone())
-            .spawn(move || answerer.run())?;
-        Ok(Self {
-            link,
-            rate_hz: 0.0,
             mailbox,
             published,
             thread: Some(thread),
@@ -242,6 +226,88 @@ impl Drop for Simulator {
         // Whoever wants to know how it ended calls `stop`.
         let _ = self.join();
     }
+}
+
+/// A device that has been made.
+enum Made {
+    Sending(Box<dyn Device>),
+    Answering(Box<dyn Answering>),
+}
+
+impl Made {
+    fn new(options: &Options) -> io::Result<Self> {
+        if let Some(declared) = &options.generic {
+            if declared.channels.is_empty() {
+                return Err(invalid(
+                    "a device without a channel measures nothing".to_owned(),
+                ));
+            }
+            let parts = declared.channels.iter().flat_map(|channel| &channel.signal);
+            let is_empty = |part: &Signal| matches!(part, Signal::Playback { values, .. } if values.is_empty());
+            if parts.into_iter().any(is_empty) {
+                return Err(invalid("there is nothing to play back".to_owned()));
+            }
+            let rate_hz = positive(options.rate_hz.unwrap_or(generic::RATE_HZ))?;
+            let (declared, seed) = (declared.clone(), options.seed);
+            return Ok(if declared.is_asked() {
+                Self::Answering(Box::new(generic::Answerer::new(declared, rate_hz, seed)))
+            } else {
+                Self::Sending(Box::new(generic::Sender::new(declared, rate_hz, seed)))
+            });
+        }
+        if let Some(kind) = polled(&options.device) {
+            return Ok(Self::Answering((kind.make)(options.seed)));
+        }
+        let kind = kind(&options.device).ok_or_else(|| {
+            let streaming = DEVICES.iter().map(|kind| kind.name);
+            let names: Vec<&str> = streaming
+                .chain(POLLED.iter().map(|kind| kind.name))
+                .collect();
+            let (asked, known) = (&options.device, names.join(", "));
+            invalid(format!("no simulated device {asked:?}; there are {known}"))
+        })?;
+        let rate_hz = positive(options.rate_hz.unwrap_or(kind.rate_hz))?;
+        Ok(Self::Sending(if rate_hz.is_infinite() {
+            Box::new(Flood::new(kind, options.seed))
+        } else {
+            (kind.make)(rate_hz, options.seed)
+        }))
+    }
+
+    /// 0 of one that answers.
+    fn rate_hz(&self) -> f64 {
+        match self {
+            Self::Sending(device) => device.rate_hz(),
+            Self::Answering(_) => 0.0,
+        }
+    }
+}
+
+fn positive(rate_hz: f64) -> io::Result<f64> {
+    if rate_hz.is_nan() || rate_hz <= 0.0 {
+        return Err(invalid(format!("a rate of {rate_hz} Hz is not positive")));
+    }
+    Ok(rate_hz)
+}
+
+/// The truth log, if one is wanted.
+fn log(options: &Options, rate_hz: f64) -> io::Result<Option<Log>> {
+    let Some(wanted) = &options.truth else {
+        return Ok(None);
+    };
+    let with_values = wanted.values.unwrap_or(rate_hz <= VALUES_RATE_MAX_HZ);
+    let values = (with_values && rate_hz > 0.0).then(|| -> Values {
+        let options = options.clone();
+        Box::new(move |index, row| row.extend((0..).map_while(|place| options.sent(place, index))))
+    });
+    // JSON has no infinity: of a flood the rate is null.
+    let rate_hz = crate::truth::number(rate_hz);
+    let (name, device) = (quoted(&options.name), quoted(&options.device));
+    let (seed, ppm) = (options.seed, options.drift_ppm);
+    let head = format!(
+        "\"name\":{name},\"device\":{device},\"rate_hz\":{rate_hz},\"seed\":{seed},\"drift_ppm\":{ppm}"
+    );
+    Log::create(&wanted.file, head, values).map(Some)
 }
 
 fn invalid(message: String) -> io::Error {

@@ -1,11 +1,14 @@
 //! The devices from outside, through a bare reader on the slave side.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::{Duration, Instant};
 
-use kymo_simulators::{Options, Simulator, Truth, WhenFull, expected};
+use kymo_simulators::{
+    Channel, CommandOptions, Fault, FaultKind, Form, Generic, LogOptions, Options, Rhythm, Scalar,
+    Signal, Simulator, Truth, When, WhenFull, expected,
+};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 
@@ -396,4 +399,204 @@ fn what_cannot_be_simulated_is_refused_before_anything_is_made() {
         assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
     }
     assert_eq!(std::fs::read_dir(links.path()).unwrap().count(), 0);
+}
+
+/// A generic device that sends lines: its number, and nothing else.
+fn counting(links: &tempfile::TempDir) -> Options {
+    let channel = Channel {
+        name: "n".to_owned(),
+        signal: vec![Signal::Counter],
+        scalar: Scalar::U32,
+        scale: 1.0,
+        offset: 0.0,
+        decimals: 0,
+    };
+    let form = Form::Lines {
+        separator: ",".to_owned(),
+        start: String::new(),
+        end: "\n".to_owned(),
+        names: false,
+    };
+    Options {
+        generic: Some(Generic {
+            form,
+            channels: vec![channel],
+        }),
+        rate_hz: Some(1000.0),
+        ..Options::new("count", "lines", links.path())
+    }
+}
+
+#[test]
+fn a_device_sends_when_it_is_told_to_and_says_who_it_is() {
+    let links = tempfile::tempdir().unwrap();
+    let options = Options {
+        commands: CommandOptions {
+            start: Some(b"GO\n".to_vec()),
+            stop: Some(b"HALT\n".to_vec()),
+            answers: vec![(b"ID?\n".to_vec(), b"RIG\n".to_vec())],
+        },
+        ..counting(&links)
+    };
+    let device = Simulator::start(options).unwrap();
+    let mut reader = Reader::open(&device);
+    reader.0.write_all(b"ID?\n").unwrap();
+    assert_eq!(
+        reader.at_least(4),
+        b"RIG\n",
+        "it is silent until it is told"
+    );
+    reader.0.write_all(b"GO\n").unwrap();
+    let lines = reader.at_least(500);
+    assert!(lines.starts_with(b"0\n1\n2\n"), "{lines:?}");
+    reader.0.write_all(b"HALT\nID?\n").unwrap();
+    let mut rest = lines;
+    while !rest.ends_with(b"RIG\n") {
+        rest.extend(reader.at_least(1));
+    }
+    // What was due when it was told may still come.
+    reader.rest();
+    let truth = device.truth();
+    reader.rest();
+    assert_eq!(device.truth(), truth, "it sends nothing more");
+    let sent = truth.frames_sent;
+    reader.0.write_all(b"GO\n").unwrap();
+    let more = reader.at_least(10);
+    assert!(more.starts_with(format!("{sent}\n").as_bytes()), "{more:?}");
+}
+
+#[test]
+fn a_device_falls_silent_behind_its_last_frame() {
+    let links = tempfile::tempdir().unwrap();
+    let options = Options {
+        frames: Some(3),
+        ..counting(&links)
+    };
+    let device = Simulator::start(options).unwrap();
+    let mut reader = Reader::open(&device);
+    assert_eq!(reader.at_least(6), b"0\n1\n2\n");
+    assert_eq!(reader.rest(), b"");
+    assert_eq!(device.stop().unwrap().frames_sent, 3);
+}
+
+#[test]
+fn the_same_seed_commits_the_same_faults() {
+    let sent = |seed| {
+        let links = tempfile::tempdir().unwrap();
+        let fault = |kind, when| Fault { kind, when };
+        let options = Options {
+            faults: vec![
+                fault(FaultKind::ByteLoss(1), When::Always(0.01)),
+                fault(
+                    FaultKind::Burst(9),
+                    When::Each(Rhythm::MeanEvery(Duration::from_millis(20))),
+                ),
+                fault(
+                    FaultKind::Stall(Duration::from_millis(30)),
+                    When::Each(Rhythm::At(Duration::from_millis(50))),
+                ),
+            ],
+            frames: Some(300),
+            seed,
+            ..counting(&links)
+        };
+        let device = Simulator::start(options).unwrap();
+        let mut reader = Reader::open(&device);
+        let mut bytes = reader.at_least(500);
+        while device.truth().next_index < 300 {
+            bytes.extend(reader.some(Duration::from_millis(5)).unwrap_or_default());
+        }
+        let (rest, truth) = reader.until_quiet(&device);
+        bytes.extend(rest);
+        assert_eq!(truth.bytes_sent, bytes.len() as u64);
+        assert!(truth.frames_hit > 5, "{truth:?}");
+        bytes
+    };
+    let bytes = sent(1);
+    assert_eq!(bytes, sent(1));
+    assert_ne!(bytes, sent(2));
+}
+
+#[test]
+fn a_device_that_hangs_up_by_itself_comes_back_by_itself() {
+    let links = tempfile::tempdir().unwrap();
+    let log = links.path().join("imu.jsonl");
+    let options = Options {
+        faults: vec![Fault {
+            kind: FaultKind::Disconnect(Duration::from_millis(20)),
+            when: When::Each(Rhythm::At(Duration::from_millis(50))),
+        }],
+        truth: Some(LogOptions {
+            file: log.clone(),
+            values: None,
+        }),
+        ..imu(&links, 2000.0)
+    };
+    let device = Simulator::start(options).unwrap();
+    let mut reader = Reader::open(&device);
+    let mut bytes = Vec::new();
+    while let Some(more) = reader.some(PATIENCE) {
+        bytes.extend(more);
+    }
+    let before = counters(&bytes);
+    assert!(before.iter().copied().eq(0..before.len() as u16) && before.len() <= 100);
+    let start = Instant::now();
+    while !device.path().exists() {
+        assert!(start.elapsed() < PATIENCE);
+        wait_ms(1);
+    }
+    let mut reader = Reader::open(&device);
+    let mut bytes = reader.at_least(1800);
+    let (rest, truth) = reader.until_quiet(&device);
+    bytes.extend(rest);
+    let after = counters(&bytes);
+    assert!(after[0] >= 100, "{}", after[0]);
+    assert_eq!(accounted(&truth), truth.next_index);
+    assert_eq!(device.stop().unwrap(), truth);
+    let log = std::fs::read_to_string(log).unwrap();
+    let says = |what: &str| log.lines().any(|line| line.contains(what));
+    assert!(
+        says("{\"fault\":{\"kind\":\"disconnect\",\"next\":100,"),
+        "{log}"
+    );
+    let next = after[0];
+    assert!(
+        says(&format!("{{\"reader\":{{\"came\":true,\"next\":{next},")),
+        "{log}"
+    );
+    let missed = log.lines().filter_map(|line| {
+        let lost = line.strip_prefix("{\"lost\":{\"why\":\"missed\",")?;
+        lost.rsplit_once(':')?
+            .1
+            .strip_suffix("}}")?
+            .parse::<u64>()
+            .ok()
+    });
+    assert_eq!(missed.sum::<u64>(), truth.frames_missed, "{log}");
+    assert_eq!(truth.frames_missed, u64::from(next) - 100);
+    assert!(log.ends_with("\"faults\":{\"disconnect\":1}}}\n"), "{log}");
+}
+
+#[test]
+fn a_log_that_cannot_be_written_ends_its_device_and_is_told() {
+    let links = tempfile::tempdir().unwrap();
+    let to = |file: &str| Options {
+        truth: Some(LogOptions {
+            file: file.into(),
+            values: Some(true),
+        }),
+        ..counting(&links)
+    };
+    let refused = Simulator::start(to("/proc/none/log")).unwrap_err();
+    assert!(refused.to_string().contains("/proc/none/log"), "{refused}");
+    let device = Simulator::start(to("/dev/full")).unwrap();
+    let mut reader = Reader::open(&device);
+    while reader.some(PATIENCE).is_some() {}
+    assert!(
+        device
+            .stop()
+            .unwrap_err()
+            .to_string()
+            .contains("truth log /dev/full")
+    );
 }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{ConfigArgs, Failure, load_plan, say};
 use crate::config::plan::{Link, Plan, Source};
 use crate::lanes::Overflow;
+use crate::playback;
 
 mod text;
 
@@ -132,6 +133,9 @@ fn look(config: &Path, plan: &Plan) -> Found {
             None => warnings.push(format!("simulator.{}: no source reads it", simulator.name)),
             Some(source) => warn_of_rate(source, simulator, &mut warnings),
         }
+    }
+    if let Err(error) = playback::devices(plan) {
+        warnings.push(error.to_string());
     }
     let sum = |of: fn(&SourceFound) -> Option<f64>| sources.iter().filter_map(of).sum::<f64>();
     let bytes_per_day = sum(|source| source.disk_bytes_per_day);

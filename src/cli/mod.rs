@@ -28,6 +28,7 @@ mod run;
 mod show;
 mod sim;
 mod sink;
+mod soak;
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -93,6 +94,8 @@ enum Command {
     Monitor(monitor::Args),
     /// Run simulated devices for other programs to read, without acquiring.
     Sim(sim::Args),
+    /// Run simulated devices with faults by chance through the whole pipeline, and check what came of it.
+    Soak(soak::Args),
     /// Try a sink out, say how it stands, show what it refused.
     Sink(sink::Args),
     /// Send what is stored to a sink.
@@ -139,6 +142,7 @@ pub fn main() -> ExitCode {
         Command::Ports(args) => ports::run(&args),
         Command::Monitor(args) => monitor::run(&args),
         Command::Sim(args) => sim::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Sink(args) => sink::run(&args),
         Command::Backfill(args) => backfill::run(&args),
         Command::Bench(args) => bench::run(&args).map_err(Failure::Running),

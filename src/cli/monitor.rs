@@ -17,6 +17,7 @@ use kymo_simulators::Simulator;
 use super::{ConfigArgs, Failure, load_plan, note, parse_duration};
 use crate::clock::Clock;
 use crate::config::plan::{Link, Plan, Source};
+use crate::playback;
 use show::{Decoded, Hex, Show, Text};
 
 /// Shows what a device sends: as text, as bytes, or decoded.
@@ -154,8 +155,12 @@ fn device(
         return Ok((at(&path), None));
     }
     let folder = tempfile::tempdir()?;
-    let mut options = declared.clone();
+    let mut options = playback::devices(plan)
+        .map_err(anyhow::Error::from)?
+        .swap_remove(place);
     folder.path().clone_into(&mut options.links);
+    // That is of a run, or of `kymo sim`.
+    options.truth = None;
     let simulator = Simulator::start(options)?;
     let options = at(simulator.path());
     Ok((options, Some((simulator, folder))))

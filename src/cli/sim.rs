@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use kymo_drivers::link::Stop;
-use kymo_simulators::{Options, Simulator, Truth};
+use kymo_simulators::{LogOptions, Options, Simulator, Truth};
 use serde_json::{Value, json};
 
 use super::{Failure, parse_duration, render, say};
-use crate::config;
+use crate::{config, playback};
 
 /// Runs simulated devices on pseudo-terminals, without acquiring, for other programs to read.
 #[derive(Debug, clap::Args)]
@@ -39,6 +39,9 @@ pub(super) struct Args {
     /// Seed of whatever is random, for every device, instead of the configuration's.
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Log what each device really sends, in NAME.jsonl of this folder, instead of the configuration's files.
+    #[arg(long, value_name = "DIR")]
+    truth: Option<PathBuf>,
     /// Print one JSON object a line.
     #[arg(long)]
     json: bool,
@@ -49,11 +52,18 @@ const TICK: Duration = Duration::from_millis(250);
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let plan = config::load(&args.config).map_err(|mistakes| Failure::Usage(render(&mistakes)))?;
-    let mut chosen = choose(plan.simulators, &args.names)?;
+    let devices =
+        playback::devices(&plan).map_err(|error| Failure::Usage(format!("error: {error}")))?;
+    let mut chosen = choose(devices, &args.names)?;
     let folder = folder(args.link_dir.as_deref())?;
     for device in &mut chosen {
         device.links.clone_from(&folder);
         device.seed = args.seed.unwrap_or(device.seed);
+        if let Some(folder) = &args.truth {
+            let values = device.truth.take().and_then(|log| log.values);
+            let file = folder.join(format!("{}.jsonl", device.name));
+            device.truth = Some(LogOptions { file, values });
+        }
     }
     std::fs::create_dir_all(&folder).map_err(|error| {
         Failure::Usage(format!("error: cannot make {}: {error}", folder.display()))
@@ -206,16 +216,28 @@ fn say_stopped(name: &str, truth: &Truth, as_json: bool) {
         "{name}: {} frames, {} bytes sent; {} dropped for want of room, {} missed for want of a reader",
         truth.frames_sent, truth.bytes_sent, truth.frames_dropped, truth.frames_missed
     ));
+    let faults: Vec<String> = truth
+        .faults()
+        .map(|(fault, times)| format!("{times} {fault}"))
+        .collect();
+    if !faults.is_empty() {
+        let hit = truth.frames_hit;
+        say(format_args!(
+            "{name}: faults: {}; {hit} frames hit",
+            faults.join(", ")
+        ));
+    }
 }
 
 fn counts(truth: &Truth) -> Value {
-    json!({
-        "next_index": truth.next_index,
-        "frames_sent": truth.frames_sent,
-        "bytes_sent": truth.bytes_sent,
-        "frames_dropped": truth.frames_dropped,
-        "frames_missed": truth.frames_missed,
-        "frames_skipped": truth.frames_skipped,
-        "frames_corrupted": truth.frames_corrupted,
-    })
+    let counts = truth.counts().into_iter();
+    let mut all: serde_json::Map<String, Value> = counts
+        .map(|(name, count)| (name.to_owned(), count.into()))
+        .collect();
+    let faults: serde_json::Map<String, Value> = truth
+        .faults()
+        .map(|(fault, times)| (fault.to_owned(), times.into()))
+        .collect();
+    all.insert("faults".to_owned(), faults.into());
+    all.into()
 }

@@ -8,10 +8,10 @@ use kymo_drivers::link::serial::{Device, FlowControl, Level, Parity};
 use kymo_drivers::link::tcp::Tuning;
 use kymo_drivers::link::{self, fifo, file, serial, tcp, tcp_server, udp, usbtmc};
 
-use super::Simulator;
 use super::address::{host_and_port, ip, ips, senders, socket_address};
 use super::plan::Link;
 use super::section::Section;
+use super::simulator::Simulator;
 use super::usb;
 use super::values::{
     Wrong, choice, duration, flag, integer, message, parse_duration, size, text, unknown,

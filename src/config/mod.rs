@@ -23,6 +23,7 @@ mod protocol;
 mod rule;
 mod section;
 mod serve;
+mod simulator;
 mod sink;
 mod source;
 mod timing;
@@ -38,8 +39,8 @@ use toml::de::DeTable;
 
 use mistakes::Found;
 pub use mistakes::Mistakes;
-use plan::{DEVICES_DIR, Plan, SOURCES_MAX};
-use section::{At, Section};
+use plan::{Plan, SOURCES_MAX};
+use section::Section;
 use values::{duration, flag, integer, number, size, text};
 
 use crate::journal;
@@ -111,7 +112,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
     let journal = journal(&root);
     let (mut store, keep) = store(&root);
     let host = host::read(&root);
-    let simulators = simulators(&root, &data_dir);
+    let (simulators, playbacks) = simulator::read_all(&root, &data_dir);
     let tables = root.tables("source");
     if tables.is_empty() && found.is_empty() {
         found.add(
@@ -179,6 +180,7 @@ fn read(text: &str, document: &DeTable<'_>, found: &Found) -> Option<Plan> {
             .into_iter()
             .map(|simulator| simulator.options)
             .collect(),
+        playbacks,
         rules: rules.into_iter().map(|rule| rule.options).collect(),
         notifiers,
         silences,
@@ -311,37 +313,4 @@ fn store(root: &Section<'_>) -> (Option<store::Options>, Limits) {
     let keep = keep::limits(&section).unwrap_or_default();
     section.finish();
     (enabled.then_some(options), keep)
-}
-
-/// A simulated device, and where it is declared.
-struct Simulator {
-    name: String,
-    options: kymo_simulators::Options,
-}
-
-fn simulators(root: &Section<'_>, data_dir: &Path) -> Vec<Simulator> {
-    let links = data_dir.join(DEVICES_DIR);
-    let streaming = kymo_simulators::DEVICES.iter().map(|kind| kind.name);
-    let answering = kymo_simulators::POLLED.iter().map(|kind| kind.name);
-    let kinds: Vec<(&str, &str)> = streaming
-        .chain(answering)
-        .map(|name| (name, name))
-        .collect();
-    let mut simulators = Vec::new();
-    for section in root.tables("simulator") {
-        section.check_name("simulated device");
-        let device: Option<At<&str>> = section.need("device", values::choice(&kinds));
-        let rate_hz = section.get("rate_hz", number(1e-3..=1e7));
-        let drift_ppm = section.get("drift_ppm", number(-100_000.0..=100_000.0));
-        let seed = section.get("seed", integer(0..=i64::MAX));
-        section.finish();
-        let name = section.name().to_owned();
-        let device = device.map_or("", |device| device.value);
-        let mut options = kymo_simulators::Options::new(name.clone(), device, links.clone());
-        options.rate_hz = rate_hz.map(|rate| rate.value);
-        options.drift_ppm = drift_ppm.map_or(0.0, |drift| drift.value);
-        options.seed = seed.map_or(0, |seed| seed.value.unsigned_abs());
-        simulators.push(Simulator { name, options });
-    }
-    simulators
 }

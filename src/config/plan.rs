@@ -40,6 +40,8 @@ pub struct Plan {
     pub sources: Vec<Source>,
     /// The devices to simulate.
     pub simulators: Vec<kymo_simulators::Options>,
+    /// What they play back.
+    pub playbacks: Vec<Playback>,
     /// What is computed from the sources' channels.
     pub computed: Computed,
     /// The alert rules.
@@ -93,6 +95,21 @@ impl Plan {
             simulator.links = data_dir.join(DEVICES_DIR);
         }
     }
+}
+
+/// A column of a file that a simulated device plays back: to be read before it starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Playback {
+    /// Which device: its place in [`Plan::simulators`].
+    pub simulator: usize,
+    /// Which of its channels.
+    pub channel: usize,
+    /// Which part of the channel's signal.
+    pub part: usize,
+    /// The file: CSV, or Parquet if that is how its name ends.
+    pub file: PathBuf,
+    /// The column's name.
+    pub column: String,
 }
 
 /// What is wanted of the host, as far as it permits it.

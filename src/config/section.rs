@@ -64,7 +64,7 @@ impl<'a> Section<'a> {
     }
 
     /// How a mistake calls a key of it.
-    fn path_of(&self, key: &str) -> String {
+    pub(super) fn path_of(&self, key: &str) -> String {
         if self.path.is_empty() {
             key.to_owned()
         } else {

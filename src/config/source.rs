@@ -5,13 +5,13 @@ use std::time::Duration;
 use kymo_drivers::block::Priority;
 use kymo_drivers::protocol::Options;
 
-use super::Simulator;
 use super::calibration;
 use super::keep::{self, ReadKeep};
 use super::link;
 use super::plan::{Channel, Keep, Link, Source};
 use super::protocol;
 use super::section::{At, Section, name};
+use super::simulator::Simulator;
 use super::timing;
 use super::values::{Wrong, choice, duration, flag, integer, messages, number, text, unknown};
 use crate::acquire::{Commands, ReconnectOptions};

@@ -8,6 +8,7 @@ mod links;
 mod once;
 mod polled;
 mod serve;
+mod simulators;
 mod usb;
 
 use std::time::Duration;

@@ -121,6 +121,37 @@ fn the_same_seed_gives_the_same_bytes() {
 }
 
 #[test]
+fn what_was_really_sent_is_logged_and_told_at_the_end() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let logs = dir.path().join("logs");
+    let child = started(
+        dir.path(),
+        "adc",
+        &["adc", "--truth", &logs.to_string_lossy()],
+    );
+    head(&dir.path().join("links/adc"), 4000);
+    let lines = end(child);
+    let log = fs::read_to_string(logs.join("adc.jsonl")).expect("it is there");
+    let log: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(log[0]["start"]["device"], "adc-board");
+    let frame = log.iter().find_map(|line| line.get("frame"));
+    let frame = frame.expect("500 frames a second are told one by one");
+    assert_eq!(frame["values"].as_array().map(Vec::len), Some(33));
+    assert_eq!(
+        frame["values"][32], 34,
+        "the status byte of the first packet"
+    );
+    let (told, stopped) = (&log[log.len() - 1]["end"], &lines[1]["stopped"]);
+    for count in ["next_index", "frames_sent", "bytes_sent", "frames_missed"] {
+        assert_eq!(told[count], stopped[count], "{count}");
+        assert!(stopped[count].is_u64(), "{count}");
+    }
+}
+
+#[test]
 fn a_foreign_file_or_link_stays_and_nothing_is_started() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let links = dir.path().join("links");

@@ -9,6 +9,7 @@
 //! What it must not know: ports, clocks, threads.
 
 mod adc;
+pub(crate) mod generic;
 mod gnss;
 mod inertial;
 mod multimeter;
@@ -24,6 +25,11 @@ pub trait Device: Send {
 
     /// Appends frame number `index` as it goes over the wire.
     fn frame(&mut self, index: u64, out: &mut Vec<u8>);
+
+    /// How many frames it has to send before it falls silent; `None`: no end of them.
+    fn frames(&self) -> Option<u64> {
+        None
+    }
 
     /// Holds the quantity measured at a level from the next frame on, or lets it go. Answers
     /// whether this device can do that.
