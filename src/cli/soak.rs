@@ -203,7 +203,7 @@ impl Soak {
         let run = Run::start(plan.clone(), Clock::system())?;
         let watched = lab::devices()
             .zip(&plan.simulators)
-            .map(|((name, is_asked), device)| Watched::new(name, is_asked, device))
+            .map(|((name, speech), device)| Watched::new(name, speech, device))
             .collect::<Result<_, _>>()
             .map_err(anyhow::Error::msg)?;
         let until = Until::Durable(run.journal().durable_seq());

