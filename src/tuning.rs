@@ -38,6 +38,14 @@ pub struct Scheduling {
     pub cores: Vec<usize>,
 }
 
+/// Makes the calling thread less urgent by so many steps (setpriority(2); 0 to 19), beside the others of this process or
+/// its group. Whoever is in real time stays so.
+pub fn be_nice(steps: i32) {
+    // On Linux a thread's number stands for a process's here: setpriority(2), BUGS. To be less urgent is always permitted;
+    // a system that refuses all the same has decided so.
+    let _ = rustix::process::setpriority_process(Some(rustix::thread::gettid()), steps);
+}
+
 /// Something that the system does not permit.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {why}; {help}")]
@@ -171,6 +179,19 @@ pub fn unlock_memory() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn being_nice_concerns_the_calling_thread_alone() {
+        let nice = || rustix::process::getpriority_process(Some(rustix::thread::gettid()));
+        let before = nice().expect("a number");
+        let other = std::thread::spawn(move || {
+            be_nice(before + 3);
+            nice()
+        });
+        let found = other.join().expect("it ends").expect("a number");
+        assert_eq!(found, (before + 3).min(19));
+        assert_eq!(nice().expect("a number"), before);
+    }
 
     fn scheduler() -> i32 {
         // SAFETY: 0 means the calling thread.

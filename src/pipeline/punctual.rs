@@ -7,7 +7,13 @@ use kymo_drivers::block::Priority;
 use crate::clock::Clock;
 use crate::config::plan::{Host, Source};
 use crate::event::{EventKind, EventSender};
-use crate::tuning::{Rank, Scheduling, lock_memory};
+use crate::tuning::{Rank, Scheduling, be_nice, lock_memory};
+
+/// By how much a reader is less urgent than the stage, by its source's most urgent priority: a device that floods must not
+/// take the processor from who works on what others sent. It is a matter of this process alone where it has a group
+/// of its own (a service, a session), so nothing else on the host goes before a reader because of it. Measured with
+/// `kymo bench isolation`: see BENCHMARKS.md.
+const NICE: [i32; Priority::ALL.len()] = [0, 2, 5, 10];
 
 /// How the run's threads are scheduled, as far as it is permitted.
 pub(super) struct Punctual {
@@ -53,14 +59,19 @@ impl Punctual {
 
     /// What a reader's thread does first.
     pub(super) fn reader(&self, source: &Source) -> impl FnOnce() + Send + use<> {
-        let mut channels = source.channels.iter();
-        let is_critical = channels.any(|channel| channel.priority == Priority::Critical);
-        let rank = if is_critical {
+        let priorities = source.channels.iter().map(|channel| channel.priority);
+        let most_urgent = priorities.min_by_key(|priority| priority.index());
+        let most_urgent = most_urgent.unwrap_or(Priority::Bulk);
+        let rank = if most_urgent == Priority::Critical {
             Rank::CriticalReader
         } else {
             Rank::Reader
         };
-        as_tried(&self.readers, rank)
+        let prepare = as_tried(&self.readers, rank);
+        move || {
+            be_nice(NICE[most_urgent.index()]);
+            prepare();
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use clap::ValueEnum as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::Value;
 
-use super::{Args, Found, Name, Row, machine, one};
+use super::{Args, Cost, Found, Name, Row, machine, one};
 use crate::clock::{Clock, rfc3339};
 
 /// Between these marks the file is ours.
@@ -37,6 +37,12 @@ pub(super) fn run(args: &Args) -> anyhow::Result<()> {
         let args = Args {
             name,
             tuned: true,
+            // It lasts long enough by itself, and behind it the store has to catch up with the journal.
+            repeat: if matches!(name, Name::Record) {
+                1
+            } else {
+                args.repeat
+            },
             ..args.clone()
         };
         let came = one(&args).and_then(|found| {
@@ -109,13 +115,15 @@ fn markdown(args: &Args, all: &[Came]) -> String {
             rate(
                 found.samples_per_s,
                 found.bytes_per_s,
-                found.latency_us.as_ref()
+                found.latency_us.as_ref(),
+                found.cost,
             ),
             found.limit.what,
             rate(
                 found.limit.samples_per_s,
                 found.limit.bytes_per_s,
-                found.limit.latency_us.as_ref()
+                found.limit.latency_us.as_ref(),
+                found.limit.cost,
             ),
             found.ratio,
             found.ratio_spread[0],
@@ -137,13 +145,16 @@ fn rate(
     samples: Option<f64>,
     bytes: Option<f64>,
     latency: Option<&crate::latency::Summary>,
+    cost: Option<Cost>,
 ) -> String {
     let samples = samples.map(|s| format!("{} samples/s", si(s)));
     let bytes = bytes.map(|b| format!("{}B/s", si(b)));
     let latency = latency
         .filter(|us| us.count > 0)
         .map(|us| format!("mean {:.0} µs, p99 {:.0} µs", us.mean, us.p99));
-    let parts: Vec<String> = [samples, bytes, latency].into_iter().flatten().collect();
+    let cost = cost.map(|cost| format!("{} {}", shown(&cost.value.into()), cost.unit));
+    let parts = [samples, bytes, cost, latency].into_iter().flatten();
+    let parts: Vec<String> = parts.collect();
     parts.join(", ")
 }
 

@@ -508,6 +508,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     }
     let (rate, us) = kymo.context("Kymo's own design was measured")?;
     Ok(Found {
+        cost: None,
         bench: "architectures",
         what: format!(
             "{DEVICES} flooding devices of one channel and an interlock on pseudo-terminals (throughput); the same at {BACKGROUND_HZ} samples/s each (latency, from write to verdict)"
@@ -516,6 +517,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         samples_per_s: Some(rate),
         bytes_per_s: Some(rate * SAMPLE_BYTES),
         limit: Limit {
+            cost: None,
             what: "bare reading of the same floods",
             samples_per_s: Some(median(limits).0),
             bytes_per_s: None,

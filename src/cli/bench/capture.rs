@@ -56,6 +56,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     }
     let (ratio, ratio_spread) = median(ratios);
     Ok(Found {
+        cost: None,
         bench: "capture",
         what: format!(
             "the flood of `serial`, recorded: {recorded} bytes in {written} bytes of MCAP, {missing} bytes not recorded"
@@ -64,6 +65,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         samples_per_s: Some(median(samples).0),
         bytes_per_s: Some(median(rates).0),
         limit: Limit {
+            cost: None,
             what: "the same run without the recording",
             samples_per_s: None,
             bytes_per_s: Some(median(limits).0),

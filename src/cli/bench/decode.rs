@@ -227,6 +227,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     }
     let (rate, bytes_per_s, limit, ratio, ratio_spread) = first.unwrap_or_default();
     Ok(Found {
+        cost: None,
         bench: "decode",
         what: format!(
             "frames of {CHANNELS} channels in process: 22-byte packets with CRC-16, and comma-separated text"
@@ -235,6 +236,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         samples_per_s: Some(rate * CHANNELS as f64),
         bytes_per_s: Some(bytes_per_s),
         limit: Limit {
+            cost: None,
             what: "a bare scan of the same bytes (binary)",
             samples_per_s: None,
             bytes_per_s: Some(limit),

@@ -9,7 +9,7 @@ use kymo_drivers::link::{self, Read, Stop};
 use kymo_simulators::Simulator;
 
 use super::threads::{Look, Used};
-use super::{Args, Found, Limit, Row, machine, median, resident_bytes};
+use super::{Args, Cost, Found, Limit, Row, machine, median, resident_bytes};
 use crate::clock::Clock;
 use crate::config;
 use crate::config::plan::Plan;
@@ -78,8 +78,16 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         ratios.push(share / limit.max(f64::MIN_POSITIVE));
     }
     let (ratio, ratio_spread) = median(ratios);
+    let (share, limit) = (median(shares).0, median(limits).0);
+    let cost = |share: f64| {
+        Some(Cost {
+            value: share * 100.0,
+            unit: "% of a core",
+        })
+    };
     let row = |name: &str, share: f64| Row::named(name).with("% of a core", share * 100.0);
     Ok(Found {
+        cost: cost(share),
         bench: "idle",
         what: format!(
             "the shipped configuration's sources of at most {SLOW_HZ} frames/s, with journal and store"
@@ -88,6 +96,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         samples_per_s: Some(samples),
         bytes_per_s: None,
         limit: Limit {
+            cost: cost(limit),
             what: "threads that read the same devices and throw the bytes away (processor time compared)",
             samples_per_s: None,
             bytes_per_s: None,
@@ -98,8 +107,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         latency_us: None,
         more_us: serde_json::Map::new(),
         rows: vec![
-            row("kymo", median(shares).0).with("wake-ups/s", median(wakes).0),
-            row("limit", median(limits).0),
+            row("kymo", share).with("wake-ups/s", median(wakes).0),
+            row("limit", limit),
         ],
         rss_bytes,
         balanced,

@@ -3,17 +3,16 @@
 //!
 //! The limit, in turn with it and beside the same traffic: a bare thread that reads a pseudo-terminal and writes back.
 
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::os::fd::AsFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use kymo_drivers::link::{self, Read, Stop};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use super::latency::{BACKGROUND, BACKGROUND_HZ, background};
+use super::wake::Far;
 use super::{Args, Found, Limit, machine, resident_bytes};
 use crate::clock::Clock;
 use crate::config;
@@ -38,7 +37,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
          [[rule]]\nname = \"over\"\nchannel = \"chamber.pressure\"\nabove = 2.5\nclear = 1.5\nnotify = [\"stop\"]\n\
          [notifier.stop]\ntype = \"line\"\nsource = \"chamber\"\nsend = \"S\\n\"\n",
         background(),
-        device.path.display()
+        device.0.path.display()
     );
     let mut plan = config::parse("bench interlock", &text).map_err(|m| anyhow::anyhow!("{m}"))?;
     plan.move_to(folder.path());
@@ -46,7 +45,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     for simulator in &mut plan.simulators {
         simulator.rate_hz = Some(BACKGROUND_HZ);
     }
-    let (stop, echo) = echo(&bare.path)?;
+    let (stop, echo) = echo(&bare.0.path)?;
     let measured = super::during(plan, &Clock::system(), |run| {
         let chamber = run.ledger().sources().last();
         let chamber = chamber.context("the interlock is the last")?;
@@ -77,6 +76,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     ensure!(fired == Some(steps), "{steps} steps, but fired {fired:?}");
     let (kymo, limit) = (kymo.summary(), limit.summary());
     Ok(Found {
+        cost: None,
         bench: "interlock",
         what: format!(
             "{steps} crossings of a limit, beside {BACKGROUND} sources of {BACKGROUND_HZ} samples/s; from the write on the pseudo-terminal to the stop bytes' arrival there"
@@ -85,6 +85,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         samples_per_s: None,
         bytes_per_s: None,
         limit: Limit {
+            cost: None,
             what: "a bare thread that reads the pseudo-terminal and writes back (medians compared)",
             samples_per_s: None,
             bytes_per_s: None,
@@ -120,43 +121,35 @@ fn echo(path: &Path) -> anyhow::Result<(Stop, std::thread::JoinHandle<()>)> {
 }
 
 /// The device's end of a pseudo-terminal.
-struct Device {
-    master: OwnedFd,
-    path: PathBuf,
-}
+struct Device(Far);
 
 impl Device {
     fn open() -> anyhow::Result<Self> {
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-        grantpt(&master)?;
-        unlockpt(&master)?;
-        let mut settings = tcgetattr(&master)?;
-        settings.make_raw();
-        tcsetattr(&master, OptionalActions::Now, &settings)?;
-        let name = ptsname(&master, Vec::new())?;
-        let path = PathBuf::from(name.to_str()?);
-        Ok(Self { master, path })
+        Far::open().map(Self)
     }
 
     /// A value below the limit.
     fn idle(&self) -> std::io::Result<()> {
-        rustix::io::write(&self.master, b"1.0\n")?;
+        rustix::io::write(&self.0.master, b"1.0\n")?;
         Ok(())
     }
 
     /// Up over the limit, until the stop bytes are there; and down again.
     fn step(&self) -> anyhow::Result<Duration> {
         let started = Instant::now();
-        rustix::io::write(&self.master, b"3.0\n")?;
+        rustix::io::write(&self.0.master, b"3.0\n")?;
         let mut got = Vec::new();
         while !got.ends_with(STOP) {
-            let mut set = [PollFd::from_borrowed_fd(self.master.as_fd(), PollFlags::IN)];
+            let mut set = [PollFd::from_borrowed_fd(
+                self.0.master.as_fd(),
+                PollFlags::IN,
+            )];
             ensure!(
                 poll(&mut set, Some(&PATIENCE))? > 0,
                 "nothing came, but {got:?}"
             );
             let mut buffer = [0; 64];
-            let count = rustix::io::read(&self.master, &mut buffer)?;
+            let count = rustix::io::read(&self.0.master, &mut buffer)?;
             got.extend_from_slice(&buffer[..count]);
         }
         let taken = started.elapsed();

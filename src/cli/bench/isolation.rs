@@ -1,7 +1,9 @@
 //! `kymo bench isolation`: a critical source's latency while every other lane is flooded beyond what the stage can
 //! take, and while another writer keeps the disk busy.
 //!
-//! The limit is the same source's latency in the same run while the others are silent. The three take turns.
+//! The limit is the same source's latency in the same run while the others are silent. The three take turns. Beside
+//! every step a byte is written on a pseudo-terminal of its own, and read by a thread that does nothing but wake another:
+//! what the machine itself does to whoever waits, in the same phase.
 
 use std::fs::File;
 use std::io::{Seek as _, Write as _};
@@ -16,6 +18,7 @@ use kymo_drivers::block::Priority;
 use kymo_simulators::Simulator;
 
 use super::latency::{CHAMBER, HIGH_BAR, LOW_BAR, seen_by_rule, step};
+use super::wake::Wake;
 use super::{Args, Found, Limit, PATIENCE, Row, machine, resident_bytes};
 use crate::clock::Clock;
 use crate::config;
@@ -24,6 +27,7 @@ use crate::lanes::Overflow;
 use crate::latency::{Latency, Summary};
 use crate::pipeline::{Report, Run};
 use crate::stage::calibrate::Calibration;
+use crate::tuning::{Rank, Scheduling};
 
 /// Flooding devices beside the critical one.
 const FLOODS: usize = 2;
@@ -76,6 +80,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     more_us.insert("ratio_in_real_time".to_owned(), urgent.ratio().into());
     more_us.insert("dropped_of_the_floods".to_owned(), plain.lost.into());
     Ok(Found {
+        cost: None,
         bench: "isolation",
         what: format!(
             "steps of a critical source, from the write on the pseudo-terminal to the alert: alone, beside {FLOODS} floods of which {} samples were dropped, and with another writer on the disk; no critical sample lost. Then the same with `[host] realtime`, where it is permitted",
@@ -85,6 +90,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         samples_per_s: None,
         bytes_per_s: None,
         limit: Limit {
+            cost: None,
             what: "the same source while the others are silent (99th percentiles compared, the worse of the two)",
             samples_per_s: None,
             bytes_per_s: None,
@@ -100,9 +106,22 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     })
 }
 
+/// Latencies in one phase.
+#[derive(Debug, Default)]
+struct Phase {
+    /// From the write of a step to the alert.
+    alert: Latency,
+    /// From the write of a byte to the bare read.
+    bare_read: Latency,
+    /// From there to the bare thread that was woken by it.
+    bare_woken: Latency,
+}
+
 /// What one run came to.
 struct Came {
     phases: [Summary; 3],
+    /// Of the bare path, to the read and to the wake-up behind it.
+    bare: [[Summary; 2]; 3],
     /// Samples of the floods that were dropped.
     lost: u64,
     report: Report,
@@ -116,9 +135,9 @@ impl Came {
     }
 
     fn rows(&self, how: &str) -> Vec<Row> {
-        let idle = self.phases[0];
-        let each = PHASES.iter().zip(&self.phases);
-        each.map(|(name, us)| {
+        let (idle, bare_idle) = (self.phases[0], self.bare[0][1]);
+        let each = PHASES.iter().zip(&self.phases).zip(&self.bare);
+        each.map(|((name, us), [read, woken])| {
             Row::named(&format!("{name}{how}"))
                 .with("steps", us.count as f64)
                 .with("mean µs", us.mean)
@@ -126,6 +145,10 @@ impl Came {
                 .with("p99 µs", us.p99)
                 .with("max µs", us.max)
                 .with("p99 / idle p99", us.p99 / idle.p99)
+                .with("bare read p99 µs", read.p99)
+                .with("bare wake p50 µs", woken.p50)
+                .with("bare wake p99 µs", woken.p99)
+                .with("bare wake p99 / idle", woken.p99 / bare_idle.p99)
         })
         .collect()
     }
@@ -134,10 +157,14 @@ impl Came {
 fn once(args: &Args, host: Host) -> anyhow::Result<Came> {
     let folder = super::scratch(args)?;
     let clock = Clock::system();
+    let wake = Wake::start(&Scheduling {
+        realtime: host.realtime.then_some(Rank::CriticalReader),
+        cores: Vec::new(),
+    })?;
     let mut plan = plan(folder.path())?;
     plan.host = host;
     let ((phases, steps), report) = super::during(plan, &clock, |run| {
-        measure(args, run, &clock, folder.path())
+        measure(args, run, &clock, folder.path(), &wake)
     })?;
     let fired = report.alerts["step"]["fired"].as_u64().unwrap_or(0);
     ensure!(
@@ -163,7 +190,15 @@ fn once(args: &Args, host: Host) -> anyhow::Result<Came> {
         "critical samples were lost: {critical:?}"
     );
     Ok(Came {
-        phases: phases.map(|phase| phase.summary()),
+        phases: std::array::from_fn(|phase| phases[phase].alert.summary()),
+        bare: std::array::from_fn(|phase| {
+            let Phase {
+                bare_read,
+                bare_woken,
+                ..
+            } = &phases[phase];
+            [bare_read.summary(), bare_woken.summary()]
+        }),
         lost,
         report,
     })
@@ -175,7 +210,9 @@ fn measure(
     run: &Run,
     clock: &Clock,
     folder: &Path,
-) -> anyhow::Result<([Latency; 3], u64)> {
+    wake: &Wake,
+) -> anyhow::Result<([Phase; 3], u64)> {
+    super::threads::make_nice(|name| name.starts_with("device-flood"));
     let floods = &run.simulators()[..FLOODS];
     let chamber = run.simulators().last();
     let chamber = chamber.context("the interlock is the last")?;
@@ -183,7 +220,7 @@ fn measure(
     let held = chamber.set_level(Some(LOW_BAR)).recv_timeout(PATIENCE);
     held.context("the device did not hold its level")?;
     std::thread::park_timeout(Duration::from_millis(500));
-    let mut phases: [Latency; 3] = Default::default();
+    let mut phases: [Phase; 3] = Default::default();
     let mut steps = 0_u64;
     let (started, duration) = (Instant::now(), args.duration * args.repeat * 3);
     while started.elapsed() < duration {
@@ -199,7 +236,10 @@ fn measure(
                     seen_by_rule(run, clock, written)
                 })
                 .with_context(|| format!("in the phase `{}`", PHASES[phase]))?;
-                times.record_ns(written_ns, seen_ns);
+                times.alert.record_ns(written_ns, seen_ns);
+                let [written_ns, read_ns, woken_ns] = wake.once()?.map(|at| clock.at_ns(at));
+                times.bare_read.record_ns(written_ns, read_ns);
+                times.bare_woken.record_ns(written_ns, woken_ns);
                 steps += 1;
                 if turn.elapsed() >= TURN {
                     break;
@@ -236,6 +276,9 @@ fn plan(data_dir: &Path) -> anyhow::Result<Plan> {
             channel.calibration = Calibration::Polynomial(coefficients);
             channel.quantum = None;
         }
+    }
+    for simulator in &mut plan.simulators {
+        simulator.name = format!("device-{}", simulator.name);
     }
     for simulator in &mut plan.simulators[..FLOODS] {
         simulator.rate_hz = Some(f64::INFINITY);

@@ -118,6 +118,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     let samples: u64 = background.map(|(_, s)| s.samples).sum();
     let (ratio, ratio_spread) = median(plain.ratios.clone());
     Ok(Found {
+        cost: None,
         bench: "latency",
         what: format!(
             "{} steps on a critical source, beside {BACKGROUND} sources of {BACKGROUND_HZ} samples/s; from the write on the pseudo-terminal to the alert. Then, a priority at a time and without other traffic, to the commit and to where a query finds the sample",
@@ -127,6 +128,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         samples_per_s: Some(samples as f64 / report.duration_s),
         bytes_per_s: None,
         limit: Limit {
+            cost: None,
             what: "a bare thread that reads the pseudo-terminal and wakes another (medians compared)",
             samples_per_s: None,
             bytes_per_s: None,

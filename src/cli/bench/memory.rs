@@ -108,6 +108,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     }
     let (ratio, ratio_spread) = median(ratios);
     Ok(Found {
+        cost: None,
         bench: "memory",
         what: format!(
             "one generator, blocks of {} frames of {} channels, four statistics and a threshold rule a channel",
@@ -117,6 +118,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         samples_per_s: Some(median(rates).0),
         bytes_per_s: None,
         limit: Limit {
+            cost: None,
             what: "a bare ArrayQueue loop over the same blocks with the same statistics",
             samples_per_s: Some(median(limits).0),
             bytes_per_s: None,

@@ -18,6 +18,7 @@ mod serial;
 mod sink;
 mod store;
 mod threads;
+mod wake;
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -49,15 +50,15 @@ kymo bench sink               line protocol alone, and the journal → influxd, 
 kymo bench architectures      polling, threads with queues, and lanes with an async stage, on the same work\n  \
 kymo bench scale              1 to 1,000 sources, 1 to 100,000 channels\n  \
 kymo bench idle               the shipped configuration's slow sources: what waiting costs\n  \
-kymo bench all                every one of them, into BENCHMARKS.md: ten minutes and more")]
+kymo bench all                every one of them, into BENCHMARKS.md: about six minutes")]
 pub(super) struct Args {
     /// Which one.
     #[arg(value_enum)]
     name: Name,
-    /// How long each repetition runs; of `record` fifteen times as long, since what it shows must last.
-    #[arg(long, default_value = "2s", value_parser = super::parse_duration)]
+    /// How long each repetition runs; of `record` thirty times as long, since what it shows must last.
+    #[arg(long, default_value = "1s", value_parser = super::parse_duration)]
     duration: Duration,
-    /// Repetitions of the benchmark and of its limit, in turn; the medians are reported.
+    /// Repetitions of the benchmark and of its limit, in turn; the medians are reported. Of `record` one, with `all`.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     repeat: u32,
     /// Where the journal is written: on the disk to be measured, not in memory. A folder of its own is
@@ -127,6 +128,9 @@ struct Found {
     samples_per_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes_per_s: Option<f64>,
+    /// Where what it costs is what is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<Cost>,
     limit: Limit,
     ratio: f64,
     /// The ratio's smallest and largest over the repetitions.
@@ -168,10 +172,19 @@ impl Row {
     }
 }
 
+/// What something costs: the less, the better.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Cost {
+    value: f64,
+    unit: &'static str,
+}
+
 /// What nothing could exceed, measured in the same run.
 #[derive(Debug, Serialize)]
 struct Limit {
     what: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<Cost>,
     #[serde(skip_serializing_if = "Option::is_none")]
     samples_per_s: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -234,6 +247,13 @@ impl Found {
         };
         rate("kymo", self.samples_per_s, self.bytes_per_s);
         rate("limit", self.limit.samples_per_s, self.limit.bytes_per_s);
+        let mut costs = |name: &str, cost: Option<Cost>| {
+            if let Some(Cost { value, unit }) = cost {
+                let _ = writeln!(text, "{name:<10} {value:>10.1} {unit}");
+            }
+        };
+        costs("kymo", self.cost);
+        costs("limit", self.limit.cost);
         let mut times = |name: &str, us: &Summary| {
             let _ = writeln!(
                 text,

@@ -76,6 +76,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     #[allow(clippy::cast_precision_loss)]
     let samples_per_s = samples as f64 / report.duration_s;
     Ok(Found {
+        cost: None,
         bench: "page",
         what: format!(
             "{steps} steps on a critical source, beside {BACKGROUND} sources of {BACKGROUND_HZ} samples/s, with {CLIENTS} clients of the live page that look at all channels, one of which never reads; from the write on the pseudo-terminal to the alert"
@@ -84,6 +85,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         samples_per_s: Some(samples_per_s),
         bytes_per_s: Some(bytes_per_s),
         limit: Limit {
+            cost: None,
             what: "the same with nobody looking on (99th percentiles compared)",
             samples_per_s: None,
             bytes_per_s: None,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::anyhow;
 
 use super::threads::Look;
-use super::{Args, Found, Limit, Row, machine, memory, resident_bytes};
+use super::{Args, Cost, Found, Limit, Row, machine, memory, resident_bytes};
 use crate::clock::Clock;
 use crate::config;
 use crate::pipeline::Run;
@@ -35,7 +35,7 @@ const WARM_UP: Duration = Duration::from_millis(300);
 const DEVICE: &str = "device-";
 
 /// What a source costs.
-struct Cost {
+struct Spent {
     ns_per_sample: f64,
     rss_bytes: u64,
     balanced: bool,
@@ -82,7 +82,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         );
     }
     let ratio = at_most / at_ten;
+    let cost = |value: f64| {
+        Some(Cost {
+            value,
+            unit: "ns a sample",
+        })
+    };
     Ok(Found {
+        cost: cost(at_most),
         bench: "scale",
         what: format!(
             "sources of {RATE_HZ} frames/s of six channels on pseudo-terminals, through the whole pipeline with journal; then channels in memory"
@@ -91,7 +98,8 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         samples_per_s: None,
         bytes_per_s: None,
         limit: Limit {
-            what: "ten sources (processor time a sample of a thousand, against it)",
+            cost: cost(at_ten),
+            what: "the same with ten sources (processor time a sample of a thousand, against it)",
             samples_per_s: None,
             bytes_per_s: None,
             latency_us: None,
@@ -106,7 +114,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     })
 }
 
-fn on_ports(args: &Args, sources: usize) -> anyhow::Result<Cost> {
+fn on_ports(args: &Args, sources: usize) -> anyhow::Result<Spent> {
     let mut text = String::new();
     for number in 0..sources {
         // Writing into a string cannot fail.
@@ -129,7 +137,7 @@ fn on_ports(args: &Args, sources: usize) -> anyhow::Result<Cost> {
         measure(run, sources, args.duration)
     })?;
     let (samples, cpu_ns, rss_bytes) = measured;
-    Ok(Cost {
+    Ok(Spent {
         ns_per_sample: cpu_ns as f64 / samples as f64,
         rss_bytes,
         balanced: report.ledger.balanced && report.ledger.dropped == 0,

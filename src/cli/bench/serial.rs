@@ -103,6 +103,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         serde_json::to_value(latencies.read_to_journal)?,
     );
     Ok(Found {
+        cost: None,
         bench: "serial",
         what: format!(
             "{DEVICES} simulated devices flooding pseudo-terminals with frames of 18 bytes and 6 channels, through the whole pipeline with journal"
@@ -111,6 +112,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         samples_per_s: Some(median(samples).0),
         bytes_per_s: Some(median(rates).0),
         limit: Limit {
+            cost: None,
             what: "a bare read loop on the same pseudo-terminals",
             samples_per_s: None,
             bytes_per_s: Some(median(limits).0),

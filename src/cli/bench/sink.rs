@@ -82,12 +82,14 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         ),
     };
     Ok(Found {
+        cost: None,
         bench: "sink",
         what,
         machine: machine(),
         samples_per_s: rate,
         bytes_per_s: Some(bytes),
         limit: Limit {
+            cost: None,
             what: limit_what,
             samples_per_s: None,
             bytes_per_s: Some(limit),

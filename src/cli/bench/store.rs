@@ -56,6 +56,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
     more_us.insert("bytes_per_sample_alone".to_owned(), json!(median(bytes).0));
     more_us.insert("one_minute_of_one_channel".to_owned(), query);
     Ok(Found {
+        cost: None,
         bench: "store",
         what: format!(
             "{:.0} M samples of 12 and 16 bit in {CHANNELS} channels, from the journal into Parquet segments",
@@ -65,6 +66,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         samples_per_s: Some(rate),
         bytes_per_s: None,
         limit: Limit {
+            cost: None,
             what: "the Parquet library alone, writing the same values into memory",
             samples_per_s: Some(limit),
             bytes_per_s: None,

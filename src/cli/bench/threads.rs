@@ -60,6 +60,22 @@ impl Look {
     }
 }
 
+/// Makes threads less urgent by their names: simulated devices stand for hardware, which takes no processor time.
+pub(super) fn make_nice(passes: impl Fn(&str) -> bool) {
+    const STEPS: i32 = 19;
+    let tasks = std::fs::read_dir("/proc/self/task").into_iter().flatten();
+    for task in tasks.flatten() {
+        let name = std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+        let number = task.file_name().to_str().and_then(|name| name.parse().ok());
+        if let Some(thread) = number.and_then(rustix::process::Pid::from_raw)
+            && passes(name.trim_end())
+        {
+            // A thread that has just ended needs nothing any more.
+            let _ = rustix::process::setpriority_process(Some(thread), STEPS);
+        }
+    }
+}
+
 fn look(task: &std::path::Path) -> Option<(u64, (String, Used))> {
     let read = |file: &str| std::fs::read_to_string(task.join(file)).ok();
     let thread = task.file_name()?.to_str()?.parse().ok()?;
