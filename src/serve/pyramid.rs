@@ -188,6 +188,16 @@ impl Folding {
         }
     }
 
+    /// What is to be taken in, so that the first and the last column are whole, too: from when to when, UTC ns.
+    pub(super) fn span_ns(&self) -> (i64, i64) {
+        let Series {
+            bucket_ns, first, ..
+        } = self.series;
+        let count = i64::try_from(self.series.columns.len()).unwrap_or(i64::MAX);
+        let begin_of = |column: i64| column.saturating_mul(bucket_ns);
+        (begin_of(first), begin_of(first.saturating_add(count)))
+    }
+
     /// Takes in rows.
     pub(super) fn add(&mut self, times_ns: &[i64], values: &[f64]) {
         let Series {

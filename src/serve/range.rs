@@ -144,7 +144,14 @@ pub(super) fn envelopes(
             .iter()
             .map(|_| Folding::new(span.from_ns, span.to_ns, width))
             .collect();
-        rows(scene, &lane, span, &mut budget, |times_ns, columns| {
+        let whole = foldings
+            .first()
+            .map_or((span.from_ns, span.to_ns), Folding::span_ns);
+        let whole = Span {
+            from_ns: whole.0,
+            to_ns: whole.1,
+        };
+        rows(scene, &lane, whole, &mut budget, |times_ns, columns| {
             for (folding, column) in foldings.iter_mut().zip(columns) {
                 folding.add(times_ns, column);
             }

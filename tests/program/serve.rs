@@ -194,7 +194,8 @@ fn same_as_recorded(
         assert_eq!(
             found.map(f64::to_bits),
             expected.map(f64::to_bits),
-            "at {from_ns}: {found:?}, {expected:?}"
+            "at {from_ns}, {} ms before the end: {found:?}, {expected:?}",
+            (to_ns - from_ns) as f64 / 1e6
         );
         compared += 1;
     }

@@ -21,6 +21,8 @@ fn dead(data: &Path) -> Vec<Value> {
         for file in std::fs::read_dir(notifier.path())
             .expect("a directory")
             .flatten()
+            // One that is being written has another name, and may be gone under it at any time.
+            .filter(|file| file.path().extension().is_some_and(|end| end == "json"))
         {
             let bytes = std::fs::read(file.path()).expect("a file");
             letters.push(serde_json::from_slice(&bytes).expect("a dead letter is JSON"));
