@@ -83,7 +83,7 @@ pub(super) fn run(args: &Args) -> anyhow::Result<Found> {
         cost: None,
         bench: "isolation",
         what: format!(
-            "steps of a critical source, from the write on the pseudo-terminal to the alert: alone, beside {FLOODS} floods of which {} samples were dropped, and with another writer on the disk; no critical sample lost. Then the same with `[host] realtime`, where it is permitted",
+            "steps of a critical source, from the write on the pseudo-terminal to the alert: alone, beside {FLOODS} floods of bulk data of which {} samples were dropped, and with another writer on the disk; no critical sample lost. Then the same with `[host] realtime`, where it is permitted",
             plain.lost
         ),
         machine: machine(),
@@ -261,7 +261,8 @@ fn quiet(floods: &[Simulator]) -> anyhow::Result<()> {
 }
 
 fn plan(data_dir: &Path) -> anyhow::Result<Plan> {
-    let floods = (0..FLOODS).map(|n| super::serial::section(&format!("flood{n}")));
+    let bulk = |section: String| section.replace("priority = \"normal\"", "priority = \"bulk\"");
+    let floods = (0..FLOODS).map(|n| bulk(super::serial::section(&format!("flood{n}"))));
     let text: String = floods.chain([CHAMBER.to_owned()]).collect();
     let mut plan = config::parse("bench isolation", &text).map_err(|m| anyhow!("{m}"))?;
     plan.move_to(data_dir);
