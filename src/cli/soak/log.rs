@@ -15,8 +15,8 @@ use serde_json::Value;
 pub(super) enum Said {
     /// These frames went out as they were encoded, so many bytes in all.
     Sent { first: u64, count: u64, bytes: u64 },
-    /// This one was changed by a fault on its way.
-    Hit { number: u64 },
+    /// This one was changed by a fault on its way; `is_short`: bytes of it are lost.
+    Hit { number: u64, is_short: bool },
     /// The device hung up before frame `next`: what nobody had read by then is gone.
     HungUp { next: u64 },
     /// The device has ended.
@@ -69,9 +69,13 @@ fn said(line: &str) -> Result<Option<Said>, String> {
             count: number("count")?,
             bytes: number("bytes")?,
         }),
-        "hit" => Some(Said::Hit {
-            number: number("number")?,
-        }),
+        "hit" => {
+            let sent = what["sent"].as_str().map_or(0, str::len) as u64 / 2;
+            Some(Said::Hit {
+                number: number("number")?,
+                is_short: sent < number("length")?,
+            })
+        }
         "answer" => {
             let is_whole = what["faults"].as_array().is_some_and(Vec::is_empty)
                 && what.get("wrong").is_none()
@@ -87,7 +91,10 @@ fn said(line: &str) -> Result<Option<Said>, String> {
                     bytes: bytes as u64,
                 }
             } else {
-                Said::Hit { number }
+                Said::Hit {
+                    number,
+                    is_short: false,
+                }
             })
         }
         "fault" if what["kind"] == "disconnect" => Some(Said::HungUp {
@@ -112,14 +119,17 @@ mod tests {
         let mut put = |text: &str| file.write_all(text.as_bytes()).expect("it is written");
         put("{\"start\":{\"name\":\"d\"}}\n{\"sent\":{\"first\":0,\"cou");
         assert_eq!(log.next(), Ok(None));
-        put("nt\":3,\"bytes\":30}}\n{\"hit\":{\"number\":3}}\n");
+        put(
+            "nt\":3,\"bytes\":30}}\n{\"hit\":{\"number\":3,\"length\":3,\"noise\":\"FF\",\"sent\":\"0102\"}}\n",
+        );
         let sent = Said::Sent {
             first: 0,
             count: 3,
             bytes: 30,
         };
         assert_eq!(log.next(), Ok(Some(sent)));
-        assert_eq!(log.next(), Ok(Some(Said::Hit { number: 3 })));
+        let hit = |number, is_short| Said::Hit { number, is_short };
+        assert_eq!(log.next(), Ok(Some(hit(3, true))));
         assert_eq!(log.next(), Ok(None));
         put(
             "{\"fault\":{\"kind\":\"stall\",\"next\":4}}\n{\"fault\":{\"kind\":\"disconnect\",\"next\":9}}\n",
@@ -128,7 +138,7 @@ mod tests {
         put(
             "{\"answer\":{\"number\":9,\"faults\":[],\"late_s\":0.1,\"sent\":\"\"}}\n{\"end\":{}}\n{\"full\":{}}\n",
         );
-        assert_eq!(log.next(), Ok(Some(Said::Hit { number: 9 })));
+        assert_eq!(log.next(), Ok(Some(hit(9, false))));
         assert_eq!(log.next(), Ok(Some(Said::End)));
         assert!(
             log.next().is_err(),

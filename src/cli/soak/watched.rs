@@ -103,7 +103,7 @@ impl Watched {
     fn hear_answer(&mut self, said: Said) {
         let number = match said {
             Said::Sent { first, .. } => first,
-            Said::Hit { number } => number,
+            Said::Hit { number, .. } => number,
             Said::HungUp { .. } => {
                 self.hang_ups += 1;
                 return;
@@ -115,7 +115,10 @@ impl Watched {
             Speech::Asked | Speech::Unasked => number,
         };
         for number in first..=number {
-            self.checker.say(Said::Hit { number });
+            self.checker.say(Said::Hit {
+                number,
+                is_short: false,
+            });
         }
         self.heard = number + 1;
     }
