@@ -2,7 +2,7 @@
 //!
 //! **Always holds.** A tape has what the source's reader saw, with its times; where reads are missing, because the capture has
 //! none of them or is damaged, the device is gone, and what comes behind continues nothing. A thread of its own reads ahead, and
-//! no further than [`BATCHES_MAX`] batches. Every tape of a capture begins its passes at the same times.
+//! no further than `BATCHES_MAX` batches. Every tape of a capture begins its passes at the same times.
 //!
 //! **Must not know.** What the bytes mean; how fast the tape is played.
 
