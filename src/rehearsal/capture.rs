@@ -5,11 +5,9 @@
 
 use std::collections::VecDeque;
 
-use super::{Act, Material, Piece};
-use crate::acquire::Decoder;
-use crate::capture::{Capture, Damage, Entries, Error, LinkChange, Selection, What};
+use super::{Act, Decoded, Material, Piece};
+use crate::capture::{Capture, Damage, Entries, Error, Selection};
 use crate::config::plan::{Plan, Source};
-use crate::stage::calibrate::Calibration;
 
 /// A capture, as far as a plan has its sources.
 pub struct CaptureMaterial<'a> {
@@ -22,9 +20,7 @@ pub struct CaptureMaterial<'a> {
 struct Lane<'a> {
     /// None: it is read to its end.
     entries: Option<Entries<'a>>,
-    decoder: Decoder,
-    /// Those that need a cold junction come last.
-    calibrations: Vec<(usize, Calibration)>,
+    decoded: Decoded,
     last_ns: i64,
     ready: VecDeque<Piece>,
 }
@@ -77,22 +73,9 @@ impl<'a> CaptureMaterial<'a> {
 
 impl<'a> Lane<'a> {
     fn new(entries: Entries<'a>, source: &Source) -> Result<Self, String> {
-        let protocol = source.protocol.build().map_err(|errors| {
-            let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            format!("source `{}`: {}", source.name, told.join("; "))
-        })?;
-        let channels = source.channels.iter();
-        let places: Vec<usize> = channels.clone().map(|channel| channel.place).collect();
-        let mut calibrations: Vec<(usize, Calibration)> = channels
-            .map(|channel| channel.calibration.clone())
-            .enumerate()
-            .filter(|(_, calibration)| !calibration.is_none())
-            .collect();
-        calibrations.sort_by_key(|(_, calibration)| needs_other(calibration));
         Ok(Self {
             entries: Some(entries),
-            decoder: Decoder::new(protocol, &places, source.block_frames, source.time),
-            calibrations,
+            decoded: Decoded::new(source)?,
             last_ns: 0,
             ready: VecDeque::new(),
         })
@@ -113,11 +96,11 @@ impl<'a> Lane<'a> {
             match entry {
                 Some(entry) => {
                     self.last_ns = entry.time_ns;
-                    self.take(entry.time_ns, &entry.what);
+                    self.decoded.take(entry.time_ns, &entry.what);
                 }
                 None => {
                     self.entries = None;
-                    self.decoder.ended(self.last_ns);
+                    self.decoded.ended(self.last_ns);
                 }
             }
             self.collect(place);
@@ -125,29 +108,11 @@ impl<'a> Lane<'a> {
         Ok(())
     }
 
-    fn take(&mut self, time_ns: i64, what: &What) {
-        match what {
-            What::Read(bytes) => self.decoder.read(time_ns, bytes),
-            What::Link(LinkChange::Opened {
-                ns_per_byte,
-                keeps_boundaries,
-            }) => self
-                .decoder
-                .opened(time_ns, *ns_per_byte, *keeps_boundaries),
-            // Bytes are missing: what comes next continues nothing.
-            What::Link(_) => self.decoder.ended(time_ns),
-            What::Sent(_) | What::Event(_) => {}
-        }
-    }
-
     fn collect(&mut self, place: usize) {
-        while let Some(mut block) = self.decoder.next_block() {
+        while let Some(block) = self.decoded.next_block() {
             let frames = block.frames.len();
             if frames == 0 {
                 continue;
-            }
-            for (column, calibration) in &self.calibrations {
-                calibration.apply(&mut block.frames, *column);
             }
             let columns = 0..block.frames.channels();
             self.ready.push_back(Piece {
@@ -159,16 +124,6 @@ impl<'a> Lane<'a> {
             });
         }
     }
-}
-
-fn needs_other(calibration: &Calibration) -> bool {
-    matches!(
-        calibration,
-        Calibration::Thermocouple {
-            cold_junction: Some(_),
-            ..
-        }
-    )
 }
 
 impl Material for CaptureMaterial<'_> {

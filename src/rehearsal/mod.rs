@@ -11,6 +11,7 @@
 //! **Must not know.** Who asks, and how it is shown.
 
 mod capture;
+mod decoded;
 mod store;
 
 use crate::alert::{Change, Column, Judge, Memory, Moved, RuleOptions, Silence};
@@ -19,6 +20,7 @@ use crate::pipeline::Names;
 use crate::stage::statistics::summarize;
 
 pub use capture::CaptureMaterial;
+pub(crate) use decoded::Decoded;
 pub use store::StoreMaterial;
 
 /// Samples of one lane, consecutive.

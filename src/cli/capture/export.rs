@@ -13,11 +13,10 @@ use super::super::query::sink::{Batch, Cells, Csv, Sink};
 use super::super::query::{out, times};
 use super::super::{Failure, render};
 use super::{RangeArgs, complete, follow, open, progress, usage, written};
-use crate::acquire::Decoder;
-use crate::capture::{Capture, LinkChange, What};
+use crate::capture::{Capture, What};
 use crate::config;
 use crate::config::plan::{Plan, Source};
-use crate::stage::calibrate::Calibration;
+use crate::rehearsal::Decoded;
 
 /// Writes a capture's frames, or its bytes.
 #[derive(Debug, clap::Args)]
@@ -69,9 +68,7 @@ enum Made {
 }
 
 struct Frames {
-    decoder: Decoder,
-    /// Those that need a cold junction come last.
-    calibrations: Vec<(usize, Calibration)>,
+    decoded: Decoded,
     sink: Box<dyn Sink>,
 }
 
@@ -123,7 +120,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
                 }
             }
             Made::Frames(frames) => {
-                frames.take(entry.time_ns, &entry.what);
+                frames.decoded.take(entry.time_ns, &entry.what);
                 rows[source] += frames.write()?;
             }
         }
@@ -142,7 +139,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
                 "bytes"
             }
             Made::Frames(frames) => {
-                let counts = frames.decoder.counts().snapshot();
+                let counts = frames.decoded.counts().snapshot();
                 frames.sink.finish()?;
                 told.push(json!({
                     "source": source.name,
@@ -177,15 +174,7 @@ fn plan(args: &Args, capture: &Capture) -> Result<Plan, Failure> {
 }
 
 fn frames(args: &Args, capture: &Capture, source: &Source) -> Result<Frames, Failure> {
-    let protocol = source.protocol.build().map_err(|errors| {
-        let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        usage(format!("source `{}`: {}", source.name, told.join("; ")))
-    })?;
-    let places: Vec<usize> = source
-        .channels
-        .iter()
-        .map(|channel| channel.place)
-        .collect();
+    let decoded = Decoded::new(source).map_err(usage)?;
     let columns: Vec<Column> = source
         .channels
         .iter()
@@ -217,53 +206,14 @@ fn frames(args: &Args, capture: &Capture, source: &Source) -> Result<Frames, Fai
             Box::new(Columnar::begin(out, Kind::Parquet, &columns, about)?)
         }
     };
-    let needs_other = |calibration: &Calibration| {
-        matches!(
-            calibration,
-            Calibration::Thermocouple {
-                cold_junction: Some(_),
-                ..
-            }
-        )
-    };
-    let mut calibrations: Vec<(usize, Calibration)> = source
-        .channels
-        .iter()
-        .map(|channel| channel.calibration.clone())
-        .enumerate()
-        .filter(|(_, calibration)| !calibration.is_none())
-        .collect();
-    calibrations.sort_by_key(|(_, calibration)| needs_other(calibration));
-    Ok(Frames {
-        decoder: Decoder::new(protocol, &places, source.block_frames, source.time),
-        calibrations,
-        sink,
-    })
+    Ok(Frames { decoded, sink })
 }
 
 impl Frames {
-    fn take(&mut self, time_ns: i64, what: &What) {
-        match what {
-            What::Read(bytes) => self.decoder.read(time_ns, bytes),
-            What::Link(LinkChange::Opened {
-                ns_per_byte,
-                keeps_boundaries,
-            }) => self
-                .decoder
-                .opened(time_ns, *ns_per_byte, *keeps_boundaries),
-            // Bytes are missing: what comes next continues nothing.
-            What::Link(_) => self.decoder.ended(time_ns),
-            What::Sent(_) | What::Event(_) => {}
-        }
-    }
-
     /// Writes what is ready; returns how many rows.
     fn write(&mut self) -> anyhow::Result<u64> {
         let mut rows = 0;
-        while let Some(mut block) = self.decoder.next_block() {
-            for (column, calibration) in &self.calibrations {
-                calibration.apply(&mut block.frames, *column);
-            }
+        while let Some(block) = self.decoded.next_block() {
             let count = block.frames.len();
             let times_ns: Vec<i64> = (0..count).map(|frame| block.time_ns(frame)).collect();
             let columns = 0..block.frames.channels();
